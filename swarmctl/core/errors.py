@@ -1,0 +1,90 @@
+"""Exceptions of swarmctl: one class per kind of mistake, each message saying what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SwarmctlError(Exception):
+    """Base of every error that swarmctl raises on purpose."""
+
+
+class ConfigError(SwarmctlError, ValueError):
+    """A configuration is inconsistent or out of range."""
+
+
+class UnitError(ConfigError):
+    """A quantity has no unit, an unknown unit or the wrong dimension."""
+
+
+class UnknownNameError(SwarmctlError, LookupError):
+    """A name is in no registry or is no key of a configuration."""
+
+
+class DuplicateNameError(SwarmctlError, ValueError):
+    """A name is registered twice."""
+
+
+class CapabilityError(SwarmctlError, ValueError):
+    """An engine cannot do what a scenario, an agent or a command asks for."""
+
+
+class CommandError(SwarmctlError, ValueError):
+    """An action or a command has the wrong shape, type or a value that is not finite."""
+
+
+class PhysicsError(SwarmctlError, RuntimeError):
+    """A simulation left the range in which its physics holds."""
+
+
+class OverlapError(PhysicsError):
+    """Colloids overlap beyond what the contact model can resolve."""
+
+
+class DivergenceError(PhysicsError):
+    """A position or a director is not finite, or a colloid jumped."""
+
+
+class NeighbourOverflowError(PhysicsError):
+    """A neighbour list is full."""
+
+
+class PlacementError(PhysicsError, ValueError):
+    """Colloids do not fit where they are to be placed."""
+
+
+class PolicyFileError(SwarmctlError, ValueError):
+    """A policy file is corrupt, foreign, or made for other spaces."""
+
+
+class RunFolderError(SwarmctlError, OSError):
+    """A run folder cannot be created, read or resumed."""
+
+
+class RecordError(SwarmctlError, OSError):
+    """A trajectory cannot be written, read or repaired."""
+
+
+class MissingExtraError(SwarmctlError, ImportError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed. "
+            f'Install it with: pip install "swarmctl[{extra}]"'
+        )
+        self.package = package
+        self.extra = extra
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return a hint: the nearest allowed name, and the list of them all.
+
+    >>> nearest("Chemotaxs", ["Chemotaxis", "Swirl"])
+    "Did you mean 'Chemotaxis'? Allowed: Chemotaxis, Swirl."
+    """
+    names = sorted(allowed)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Allowed: {', '.join(names) if names else '(none)'}."
