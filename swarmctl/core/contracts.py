@@ -1,0 +1,175 @@
+"""The contracts: what an engine, an observable, a task, an action map and an agent promise. See decision 0001."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import jax
+
+from swarmctl.core.command import Command
+from swarmctl.core.spec import ActionSpace, AgentSpec, EngineSpec
+from swarmctl.core.state import Space, SwarmState
+from swarmctl.core.tree import pytree
+
+Array = jax.Array
+
+
+@pytree
+class Flags:
+    """Physical failures of the last control interval, as values: bool [] each, and `limited` bool [N]."""
+
+    overlap: Array
+    overflow: Array
+    diverged: Array
+    limited: Array
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a step went: flags (None on hardware), free information, and a fault that truncates the episode."""
+
+    flags: Flags | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class Transition:
+    """What a step of an engine returns: the state after it, what was really done, and how it went."""
+
+    state: SwarmState
+    applied: Command
+    status: Status
+
+
+class Engine(ABC):
+    """Something that moves a swarm: a simulation, a microscope, a recording. The loop owns it."""
+
+    spec: EngineSpec
+
+    @abstractmethod
+    def reset(self, seed: int) -> SwarmState:
+        """Start an episode. In simulation equal seeds give equal episodes; on hardware nothing is teleported."""
+
+    @abstractmethod
+    def step(self, command: Command) -> Transition:
+        """Apply a command for one control interval. Raises PhysicsError, CommandError, CapabilityError."""
+
+    @abstractmethod
+    def stop(self, reason: str) -> None:
+        """Bring every output to its safe value; the engine can be reset afterwards."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything; may be called twice."""
+
+
+class PureEngine(Engine):
+    """An engine whose motion is a pure function that can be jitted, scanned and vmapped.
+
+    Three kinds of data, never mixed: State (pytree), Params (arrays one may vmap over), Config (static).
+    """
+
+    @abstractmethod
+    def params(self) -> Any:
+        """Return the parameters as arrays."""
+
+    @abstractmethod
+    def init(self, key: Array, params: Any) -> Any:
+        """Return a fresh engine state."""
+
+    @abstractmethod
+    def advance(
+        self, key: Array, state: Any, command: Command, params: Any
+    ) -> tuple[Any, Command, Flags]:
+        """Move for one control interval; return (state, what was applied, flags)."""
+
+    @abstractmethod
+    def observe_state(self, state: Any, params: Any) -> SwarmState:
+        """Return what is observed of an engine state."""
+
+
+class Observable(ABC):
+    """What every colloid sees, for all colloids at once. A frozen pytree; memory is explicit."""
+
+    @abstractmethod
+    def names(self, spec: EngineSpec) -> tuple[str, ...]:
+        """One short name per number; their count is F."""
+
+    def size(self, spec: EngineSpec) -> int:
+        """Number of values per colloid, F."""
+        return len(self.names(spec))
+
+    @abstractmethod
+    def init(self, state: SwarmState, space: Space) -> Any:
+        """Return the memory at the start of an episode; leaves have N rows."""
+
+    @abstractmethod
+    def observe(self, state: SwarmState, memory: Any, space: Space) -> tuple[Array, Any]:
+        """Return (observation f [N,F], memory)."""
+
+
+class Task(ABC):
+    """What every colloid is paid for, and when it is done. A frozen pytree; memory is explicit."""
+
+    @abstractmethod
+    def init(self, state: SwarmState, space: Space) -> Any:
+        """Return the memory at the start of an episode; leaves have N rows."""
+
+    @abstractmethod
+    def evaluate(
+        self, state: SwarmState, memory: Any, space: Space
+    ) -> tuple[Array, Array, Any]:
+        """Return (reward f [N], terminated bool [N], memory) from the state after the action."""
+
+
+class ActionMap(ABC):
+    """Turns actions of a scenario into commands. A frozen pytree."""
+
+    @property
+    @abstractmethod
+    def space(self) -> ActionSpace:
+        """Space of one colloid's action."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> frozenset[str]:
+        """Command channels that are used."""
+
+    @abstractmethod
+    def to_command(self, action: Array, spec: EngineSpec) -> Command:
+        """Turn actions, i32 [N] or f [N,A] in [-1, 1], into a command."""
+
+
+@pytree
+class AgentInputs:
+    """What an agent may look at: the swarm, the scenario's observation f [N,F], and the space."""
+
+    state: SwarmState
+    observation: Array
+    space: Space
+
+
+class Agent(ABC):
+    """A controller of all colloids of a swarm. A frozen pytree; memory is explicit and has N rows.
+
+    `output` says whether `act` returns an action of the scenario or a Command.
+    """
+
+    output: ClassVar[Literal["action", "command"]]
+
+    def check(self, spec: AgentSpec) -> None:  # noqa: B027 - agents that fit everywhere need no check
+        """Raise CapabilityError or PolicyFileError if this agent cannot act there, naming both sides."""
+
+    @abstractmethod
+    def init_memory(self, spec: AgentSpec) -> Any:
+        """Return the memory at the start of an episode."""
+
+    @abstractmethod
+    def act(
+        self, inputs: AgentInputs, memory: Any, key: Array, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        """Return (action or Command, memory)."""

@@ -1,0 +1,130 @@
+"""What is observed of a swarm, and the space it lives in."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from swarmctl.core.tree import pytree, static
+
+Array = jax.Array
+
+
+@pytree
+class Bodies:
+    """Rigid objects besides the colloids; M of them.
+
+    centre [M,D] µm, angle [M] rad in 2D or quaternion [M,4] in 3D, velocity [M,D] µm/s and angular_velocity [M] or
+    [M,3] rad/s over the last control interval.
+    """
+
+    centre: Array
+    angle: Array
+    velocity: Array
+    angular_velocity: Array
+
+
+@pytree
+class SwarmState:
+    """What is observed of N colloid slots in D dimensions.
+
+    Attributes:
+        position: [N,D] µm, wrapped into the box along periodic axes.
+        image: i32 [N,D], how many boxes to add to `position` for the unwrapped one.
+        director: [N,D] unit vectors n̂.
+        velocity: [N,D] µm/s, mean over the last control interval.
+        angular_velocity: rad/s, mean over the last interval; [N] in 2D, [N,3] in 3D.
+        species: i32 [N], index into the species table.
+        identity: i32 [N], stable while a colloid is tracked; a re-found colloid is a new identity.
+        present: bool [N]; False means lost, gone, or padding.
+        oriented: bool [N]; False where the director is not seen.
+        controllable: bool [N]; False for stuck or excluded colloids.
+        bodies: rigid objects, or None.
+        step: i32 [], control intervals since the episode began.
+        time: f [] s since the episode began; `step` times the interval in simulation.
+        interval: f [] s, length of the last control interval.
+    """
+
+    position: Array
+    image: Array
+    director: Array
+    velocity: Array
+    angular_velocity: Array
+    species: Array
+    identity: Array
+    present: Array
+    oriented: Array
+    controllable: Array
+    bodies: Bodies | None
+    step: Array
+    time: Array
+    interval: Array
+
+    @property
+    def capacity(self) -> int:
+        """Number of slots N."""
+        return self.position.shape[0]
+
+    @property
+    def dimension(self) -> int:
+        """2 or 3."""
+        return self.position.shape[1]
+
+    def unwrapped(self, space: Space) -> Array:
+        """Positions [N,D] µm without the jumps at periodic faces."""
+        return self.position + self.image * space.size
+
+
+@pytree
+class Space:
+    """Box lengths `size` [D] µm and which axes are periodic: the one place that knows the minimum image."""
+
+    size: Array
+    periodic: tuple[bool, ...] = static()
+
+    def displacement(self, start: Array, end: Array) -> Array:
+        """Shortest vector(s) [...,D] µm from `start` to `end`, across periodic faces where that is shorter."""
+        delta = end - start
+        if not any(self.periodic):
+            return delta
+        wrapped = delta - self.size * jnp.round(delta / self.size)
+        return jnp.where(jnp.asarray(self.periodic), wrapped, delta)
+
+    def distance(self, start: Array, end: Array) -> Array:
+        """Shortest distance(s) [...] µm; its gradient is finite at zero."""
+        square = jnp.sum(self.displacement(start, end) ** 2, axis=-1)
+        positive = square > 0
+        return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+
+    def wrap(self, position: Array) -> tuple[Array, Array]:
+        """Return (position inside the box along periodic axes, image count i32) for positions [...,D] µm."""
+        boxes = jnp.where(jnp.asarray(self.periodic), jnp.floor(position / self.size), 0.0)
+        return position - boxes * self.size, boxes.astype(jnp.int32)
+
+
+def renew_rows(memory: Any, fresh: Any, renewed: Array) -> Any:
+    """Take the rows of `fresh` where `renewed` bool [N] holds; leaves have N rows, others are kept.
+
+    Used where the identity of a slot changed: the memory of the colloid that was there must not be inherited.
+    """
+
+    def choose(old: Array, new: Array) -> Array:
+        if jnp.ndim(old) == 0 or old.shape[0] != renewed.shape[0]:
+            return old
+        return jnp.where(renewed.reshape((-1,) + (1,) * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, memory, fresh)
+
+
+def mean_present(values: Array, present: Array) -> Array:
+    """Mean of `values` [N] over the colloids that are present; 0 if there are none."""
+    weight = present.astype(values.dtype)
+    return jnp.sum(values * weight) / jnp.maximum(jnp.sum(weight), 1.0)
+
+
+def replace(tree: Any, **changes: Any) -> Any:
+    """Return a copy of a frozen dataclass with some fields changed."""
+    return dataclasses.replace(tree, **changes)

@@ -1,0 +1,129 @@
+"""Repulsive contacts between spheres, and of spheres with the faces of a hard box (WCA).
+
+With c = r_i + r_j and u = (c/r)², the WCA force is 12 ε u³ (u³ - 1)/r for u > 1: zero at contact, so that the cutoff is the
+sum of the radii exactly, with σ = c 2^(-1/6) and stiffness 72 ε/c².
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+DEEPEST = 0.3
+"""Fraction of the contact distance below which the force no longer grows."""
+OVERLAP = 0.7
+"""Fraction of the contact distance below which a pair counts as overlapping."""
+STIFFNESS = 72.0
+"""Second derivative of the WCA potential at contact, in ε/c²."""
+
+ALL_PAIRS_ELEMENTS = 20_000
+"""Up to this many pairs over the batch, one [N,N] operation beats a loop over N rows."""
+
+
+def wca_factor(square: Array, contact: Array, energy: Array) -> tuple[Array, Array]:
+    """Return (f, u): force = f x displacement, and u = (contact/r)². All broadcast together.
+
+    square: r² in µm²; contact: r_i + r_j in µm; energy: ε in pN µm.
+    """
+    contact_square = contact**2
+    inverse = 1 / jnp.maximum(square, DEEPEST**2 * contact_square)
+    u = contact_square * inverse
+    u3 = u * u * u
+    return jnp.where(u > 1, 12 * energy * u3 * (u3 - 1) * inverse, 0), u
+
+
+def pair_energy(
+    push_i: Array, push_j: Array, contact: Array, thermal: Array, given: Array | None
+) -> Array:
+    """ε of a pair: as given, or max(k_B T, γ v_max (r_i + r_j)) with the stronger swimmer's push γ v_max."""
+    if given is not None:
+        return given
+    return jnp.maximum(thermal, jnp.maximum(push_i, push_j) * contact)
+
+
+def sphere_forces(
+    position: Array,
+    radius: Array,
+    push: Array,
+    thermal: Array,
+    given: Array | None,
+    size: Array,
+    periodic: tuple[bool, ...],
+) -> tuple[Array, Array]:
+    """Contact forces [D,N,*batch] in pN, and the largest (contact/r)² of every sphere [N,*batch].
+
+    position [D,N,*batch] µm, radius and push [N,*batch or 1s], thermal [*batch or 1s], size [D,*batch or 1s].
+    """
+    count, batch = position.shape[1], position.shape[2:]
+    if count == 1:
+        return jnp.zeros_like(position), jnp.zeros(position.shape[1:], position.dtype)
+
+    inverse_size = 1 / size
+
+    def towards(
+        other: Array, r_other: Array, p_other: Array, own: Array, r: Array, p: Array
+    ) -> tuple[list[Array], Array, Array]:
+        delta = [
+            d - size[axis] * jnp.round(d * inverse_size[axis]) if periodic[axis] else d
+            for axis, d in enumerate(own[axis] - other[axis] for axis in range(position.shape[0]))
+        ]
+        square = sum(d * d for d in delta)
+        contact = r + r_other
+        factor, u = wca_factor(square, contact, pair_energy(p, p_other, contact, thermal, given))
+        return delta, factor, u
+
+    if count * count * math.prod(batch) <= ALL_PAIRS_ELEMENTS:
+        delta, factor, u = towards(
+            position[:, None], radius[None], push[None], position[:, :, None], radius[:, None], push[:, None]
+        )
+        itself = jnp.eye(count, dtype=bool).reshape((count, count) + (1,) * len(batch))
+        factor, u = jnp.where(itself, 0, factor), jnp.where(itself, 0, u)
+        return jnp.stack([jnp.sum(factor * d, axis=1) for d in delta]), jnp.max(u, axis=1)
+
+    index = jnp.arange(count).reshape((count,) + (1,) * len(batch))
+
+    def row(j: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        *force, deepest = carry
+        delta, factor, u = towards(
+            position[:, j], radius[j], push[j], position, radius, push
+        )
+        other = index != j
+        factor = jnp.where(other, factor, 0)
+        force = [f + factor * d for f, d in zip(force, delta, strict=True)]
+        return (*force, jnp.maximum(deepest, jnp.where(other, u, 0)))
+
+    zero = jnp.zeros(position.shape[1:], position.dtype)
+    *force, deepest = jax.lax.fori_loop(0, count, row, (zero,) * (position.shape[0] + 1))
+    return jnp.stack(force), deepest
+
+
+def face_forces(
+    position: Array,
+    radius: Array,
+    push: Array,
+    thermal: Array,
+    given: Array | None,
+    size: Array,
+    hard: tuple[bool, ...],
+) -> Array:
+    """Forces [D,N,*batch] in pN of the hard faces at 0 and L, which act on a sphere's surface."""
+    energy = pair_energy(push, push, radius, thermal, given)
+
+    def axis_force(x: Array, length: Array) -> Array:
+        result = jnp.zeros_like(x)
+        for sign, distance in ((1, x), (-1, length - x)):
+            distance = jnp.maximum(distance, DEEPEST * radius)
+            factor, _ = wca_factor(distance**2, radius, energy)
+            result = result + sign * factor * distance
+        return result
+
+    return jnp.stack(
+        [
+            axis_force(position[axis], size[axis]) if hard[axis] else jnp.zeros_like(position[axis])
+            for axis in range(position.shape[0])
+        ]
+    )
