@@ -136,6 +136,11 @@ class ActionMap(ABC):
 
     @property
     @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """What the actions, or the numbers of a continuous action, are called."""
+
+    @property
+    @abstractmethod
     def channels(self) -> frozenset[str]:
         """Command channels that are used."""
 

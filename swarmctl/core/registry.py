@@ -89,3 +89,32 @@ scenarios.register(
     "swarmctl.envs.chemotaxis:ChemotaxisContinuousConfig",
     "climb a concentration gradient; speed and turn rate are continuous",
 )
+
+agents.register(
+    "random", "swarmctl.agents.classical.simple:RandomConfig", "uniform actions; the floor"
+)
+agents.register(
+    "constant",
+    "swarmctl.agents.classical.simple:ConstantConfig",
+    "the same action for all, always",
+)
+agents.register(
+    "run-and-tumble",
+    "swarmctl.agents.classical.gradient:RunAndTumbleConfig",
+    "run while the field rises, tumble when it falls",
+)
+agents.register(
+    "gradient-climber",
+    "swarmctl.agents.classical.gradient:GradientClimberConfig",
+    "estimates the gradient from what it sensed and did, and climbs it",
+)
+agents.register(
+    "steer-to-source",
+    "swarmctl.agents.classical.steering:SteerToSourceConfig",
+    "sees everything and steers to a point; the ceiling for sensing agents",
+)
+agents.register(
+    "ppo",
+    "swarmctl.agents.deep.ppo:PPOConfig",
+    "proximal policy optimisation; one policy shared by all colloids",
+)

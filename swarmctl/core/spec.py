@@ -116,6 +116,7 @@ class AgentSpec:
         observation_size: F.
         observation_names: one name per number, for people.
         action_space: of one colloid.
+        action_names: what the actions (or the numbers of a continuous action) are called.
         engine: capacity, dimension, limits, control interval.
     """
 
@@ -123,4 +124,5 @@ class AgentSpec:
     observation_size: int
     observation_names: tuple[str, ...]
     action_space: ActionSpace
+    action_names: tuple[str, ...]
     engine: EngineSpec

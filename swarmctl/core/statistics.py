@@ -1,0 +1,65 @@
+"""Statistics of results over seeds: pure numpy, no JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from swarmctl.core.errors import ConfigError
+
+
+def bootstrap_interval(
+    values: np.ndarray | Sequence[float],
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Mean of `values` [S] with its percentile bootstrap interval (Efron, 1979).
+
+    Returns (mean, low, high). A single value has no spread to resample: low and high are NaN.
+    With few values the interval is too narrow (at S = 5 it covers the mean in about 85 % of
+    cases, not 95 %).
+
+    Raises ConfigError for no values, values that are not finite, or a level outside (0, 1).
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 1:
+        raise ConfigError(f"bootstrap_interval: expected values [S], got {list(values.shape)}.")
+    mean, low, high = bootstrap_band(values[:, None], level, resamples, seed)
+    return float(mean[0]), float(low[0]), float(high[0])
+
+
+def bootstrap_band(
+    values: np.ndarray, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over seeds of curves `values` [S,K] with a pointwise percentile bootstrap band.
+
+    Whole curves are resampled, so that neighbouring points are treated alike. Returns (mean, low,
+    high), each [K]; low and high are NaN for a single curve. Raises ConfigError as
+    `bootstrap_interval`.
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 2 or not values.size:
+        raise ConfigError(
+            f"bootstrap: expected values [S, K], not empty, got {list(values.shape)}."
+        )
+    if not np.isfinite(values).all():
+        raise ConfigError(f"bootstrap: {int((~np.isfinite(values)).sum())} values are not finite.")
+    if not 0 < level < 1:
+        raise ConfigError(f"bootstrap: level must lie in (0, 1), got {level}.")
+    if resamples < 1:
+        raise ConfigError(f"bootstrap: resamples must be at least 1, got {resamples}.")
+    count = len(values)
+    mean = values.mean(axis=0)
+    if count == 1:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
+    weights = drawn / count
+    tail = (1 - level) / 2
+    low, high = np.empty_like(mean), np.empty_like(mean)
+    # Columns in blocks: all resampled curves at once would need resamples x K numbers.
+    for start in range(0, values.shape[1], 64):
+        block = slice(start, start + 64)
+        low[block], high[block] = np.quantile(weights @ values[:, block], [tail, 1 - tail], axis=0)
+    return mean, low, high
