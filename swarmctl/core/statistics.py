@@ -18,8 +18,8 @@ def bootstrap_interval(
     """Mean of `values` [S] with its percentile bootstrap interval (Efron, 1979).
 
     Returns (mean, low, high). A single value has no spread to resample: low and high are NaN.
-    With few values the interval is too narrow (at S = 5 it covers the mean in about 85 % of
-    cases, not 95 %).
+    With few values the interval is too narrow: of Gaussian values it covers the mean in 82 % of
+    cases at S = 5 and in 90 % at S = 10, instead of 95 %.
 
     Raises ConfigError for no values, values that are not finite, or a level outside (0, 1).
     """
