@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import jax
+import numpy as np
 
 from swarmctl.core.command import Command
+from swarmctl.core.errors import DivergenceError, NeighbourOverflowError, OverlapError
 from swarmctl.core.spec import ActionSpace, AgentSpec, EngineSpec
 from swarmctl.core.state import Space, SwarmState
 from swarmctl.core.tree import pytree
@@ -25,6 +27,27 @@ class Flags:
     overflow: Array
     diverged: Array
     limited: Array
+
+
+def raise_flags(flags: Flags, spec: EngineSpec) -> None:
+    """Turn flags (concrete, any batch shape) into the exception of the first failure.
+
+    Raises DivergenceError, NeighbourOverflowError or OverlapError. `limited` is no failure.
+    """
+    if np.any(flags.diverged):
+        raise DivergenceError(
+            f"engine {spec.name!r}: a position or director is not finite; "
+            "check the parameters (friction, time step) and the commanded speeds."
+        )
+    if np.any(flags.overflow):
+        raise NeighbourOverflowError(
+            f"engine {spec.name!r}: a neighbour list is full; raise its capacity."
+        )
+    if np.any(flags.overlap):
+        raise OverlapError(
+            f"engine {spec.name!r}: colloids overlap by more than the contact model resolves; "
+            "use a shorter time step, a higher contact_energy, or lower speeds."
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,9 @@ class PureEngine(Engine):
     @abstractmethod
     def observe_state(self, state: Any, params: Any) -> SwarmState:
         """Return what is observed of an engine state."""
+
+    def check_start(self, state: Any) -> None:  # noqa: B027 - not every engine can fail to start
+        """Raise PlacementError if a fresh state (concrete, any batch shape) cannot be started from."""
 
 
 class Observable(ABC):

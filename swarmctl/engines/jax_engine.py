@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.core.command import Command, Limits, apply_limits, check_channels, check_command
-from swarmctl.core.contracts import Flags, PureEngine, Status, Transition
-from swarmctl.core.errors import DivergenceError, OverlapError, PlacementError, SwarmctlError
+from swarmctl.core.contracts import Flags, PureEngine, Status, Transition, raise_flags
+from swarmctl.core.errors import PlacementError, SwarmctlError
 from swarmctl.core.spec import EngineSpec
 from swarmctl.core.state import Space, SwarmState
 from swarmctl.core.tree import pytree
@@ -177,17 +177,21 @@ class JaxEngine(PureEngine):
             interval=interval,
         )
 
+    def check_start(self, state: JaxEngineState) -> None:
+        """Raise PlacementError if colloids overlap in a fresh state (concrete, any batch shape)."""
+        if np.any(state.misplaced):
+            raise PlacementError(
+                f"{self.spec.capacity} colloids could not be placed without overlap; "
+                "take fewer or smaller colloids, or more room."
+            )
+
     # The stateful shell
 
     def reset(self, seed: int) -> SwarmState:
         """Start an episode; equal seeds give equal episodes. Raises PlacementError if colloids overlap."""
         init_key, self._key = jax.random.split(jax.random.key(seed))
         self._state = self._jit_init(init_key, self._params)
-        if bool(self._state.misplaced):
-            raise PlacementError(
-                f"{self.spec.capacity} colloids could not be placed without overlap; "
-                "take fewer or smaller colloids, or more room."
-            )
+        self.check_start(self._state)
         return self.observe_state(self._state, self._params)
 
     def step(self, command: Command) -> Transition:
@@ -222,16 +226,3 @@ class JaxEngine(PureEngine):
         """Release the state."""
         self._state = None
 
-
-def raise_flags(flags: Flags, spec: EngineSpec) -> None:
-    """Turn flags (concrete, any batch shape) into the exception of the first failure."""
-    if np.any(flags.diverged):
-        raise DivergenceError(
-            f"engine {spec.name!r}: a position or director is not finite; "
-            "check the parameters (friction, time step) and the commanded speeds."
-        )
-    if np.any(flags.overlap):
-        raise OverlapError(
-            f"engine {spec.name!r}: colloids overlap by more than the contact model resolves; "
-            "use a shorter time step, a higher contact_energy, or lower speeds."
-        )
