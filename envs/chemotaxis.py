@@ -98,21 +98,17 @@ class ChemotaxisConfig(ScenarioConfig):
             horizon=self.horizon,
             baselines={"random": "random", "best": "gradient-climber", "oracle": "steer-to-source"},
             measure_name="distance from the source (µm)",
-            measure=self.distance,
+            measure=lambda state, space: field.distance(state.position, space),
             picture=Picture(self.concentration, "concentration", {"source": centre}),
         )
 
-    def distance(self, position: np.ndarray) -> np.ndarray:
-        """Distance [...] µm from the source, of positions [...,D], by the minimum image."""
+    def concentration(self, position: np.ndarray) -> np.ndarray:
+        """Concentration [...] at positions [...,D] µm, for pictures."""
         size = np.asarray(self.box)
         delta = position - size / 2
         if self.boundary == "periodic":
             delta = delta - size * np.round(delta / size)
-        return np.sqrt((delta**2).sum(-1))
-
-    def concentration(self, position: np.ndarray) -> np.ndarray:
-        """Concentration [...] at positions [...,D]."""
-        return self.decay_length / (self.decay_length + self.distance(position))
+        return self.decay_length / (self.decay_length + np.sqrt((delta**2).sum(-1)))
 
 
 @dataclass(frozen=True)

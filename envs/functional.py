@@ -196,24 +196,24 @@ class AutoReset:
         params: EnvParams,
         pool: tuple[Array, EnvState],
     ) -> tuple[Array, EnvState, Array, Array, Array, dict[str, Any]]:
-        """Step all swarms [B,...]; finished ones restart. Adds `final_obs` [B,N,F] and `done` [B] to info."""
+        """Step all swarms [B,...]; finished ones restart. Adds `final_obs` [B,N,F], `final_state` and `done` [B]."""
         step_key, draw_key = jax.random.split(key)
         keys = jax.random.split(step_key, self.swarms)
-        final, state, reward, terminated, truncated, info = jax.vmap(
+        final, moved, reward, terminated, truncated, info = jax.vmap(
             self.env.step, (0, 0, 0, None)
         )(keys, state, action, params)
-        done = jax.vmap(swarm_done)(state.episode, truncated)
+        done = jax.vmap(swarm_done)(moved.episode, truncated)
 
         def restart(_: Any) -> tuple[Array, EnvState]:
             fresh = self.draw(draw_key, pool)
             return jax.tree.map(
                 lambda new, old: jnp.where(done.reshape((-1,) + (1,) * (old.ndim - 1)), new, old),
                 fresh,
-                (final, state),
+                (final, moved),
             )
 
-        observation, state = jax.lax.cond(done.any(), restart, lambda _: (final, state), None)
-        info = {**info, "final_obs": final, "done": done}
+        observation, state = jax.lax.cond(done.any(), restart, lambda _: (final, moved), None)
+        info = {**info, "final_obs": final, "final_state": moved, "done": done}
         return observation, state, reward, terminated, truncated, info
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
+import jax
 import numpy as np
 
 from swarmctl.core.contracts import ActionMap, Engine, Observable, Task
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.spec import AgentSpec, EngineSpec, Requirements
+from swarmctl.core.state import Space, SwarmState
 from swarmctl.core.world import World
+
+Array = jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Scenario:
         control_interval: s between decisions.
         horizon: decisions until an episode is truncated.
         baselines: role ("random", "best", "oracle") to the registry name of an agent.
-        measure: name and function (position [...,D], numpy) -> [...] of what people look at, such as the distance from the source.
+        measure_name: what people look at, with its unit, such as "distance from the source (µm)".
+        measure: (state, space) -> f [N], that quantity for every colloid.
         picture: how to draw it.
     """
 
@@ -48,7 +53,7 @@ class Scenario:
     horizon: int
     baselines: Mapping[str, str]
     measure_name: str
-    measure: Callable[[np.ndarray], np.ndarray]
+    measure: Callable[[SwarmState, Space], Array]
     picture: Picture = Picture()
 
     def __post_init__(self) -> None:
@@ -81,8 +86,3 @@ class ScenarioConfig(ABC):
 def check_engine(scenario: Scenario, engine: Engine) -> None:
     """Raise CapabilityError or ConfigError unless the engine can run the scenario."""
     scenario.requirements.check(engine.spec)
-
-
-def describe_space(space: Any) -> str:
-    """Say what an action space is, for messages."""
-    return f"{type(space).__name__}({', '.join(str(v) for v in dataclasses.astuple(space))})"

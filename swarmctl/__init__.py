@@ -11,9 +11,19 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "make": "swarmctl.envs.make",
-    "make_env": "swarmctl.envs.make",
+    "Experiment": "swarmctl.training.experiment",
+    "Scenario": "swarmctl.envs.scenario",
+    "World": "swarmctl.core.world",
+    "evaluate_agent": "swarmctl.training.evaluate",
     "load_agent": "swarmctl.agents.saving",
+    "load_experiment": "swarmctl.training.experiment",
+    "make": "swarmctl.envs.make",
+    "make_agent": "swarmctl.agents.options",
+    "make_env": "swarmctl.envs.make",
+    "make_scenario": "swarmctl.envs.make",
+    "read_trajectory": "swarmctl.records.trajectory",
+    "record_episode": "swarmctl.training.evaluate",
+    "save_agent": "swarmctl.agents.saving",
 }
 
 __all__ = ["__version__", *_PUBLIC]

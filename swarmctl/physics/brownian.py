@@ -121,7 +121,7 @@ def _interval_function(config: MotionConfig) -> Callable[..., Any]:
                 drift = drift + mobility * force
                 deepest = jnp.maximum(deepest, close)
             if any(config.hard):
-                drift = drift + mobility * face_forces(
+                force, close = face_forces(
                     position,
                     params.radius,
                     push,
@@ -130,6 +130,8 @@ def _interval_function(config: MotionConfig) -> Callable[..., Any]:
                     params.size,
                     config.hard,
                 )
+                drift = drift + mobility * force
+                deepest = jnp.maximum(deepest, close)
             moved = moved + drift * dt + shake * jnp.stack(noise[:dimension])
             return moved, new_director, turned + turn, deepest
 

@@ -16,7 +16,7 @@ Array = jax.Array
 DEEPEST = 0.3
 """Fraction of the contact distance below which the force no longer grows."""
 OVERLAP = 0.7
-"""Fraction of the contact distance below which a pair counts as overlapping."""
+"""Fraction of the contact distance below which a pair, or a sphere and a face, count as overlapping."""
 STIFFNESS = 72.0
 """Second derivative of the WCA potential at contact, in ε/c²."""
 
@@ -109,21 +109,20 @@ def face_forces(
     given: Array | None,
     size: Array,
     hard: tuple[bool, ...],
-) -> Array:
-    """Forces [D,N,*batch] in pN of the hard faces at 0 and L, which act on a sphere's surface."""
+) -> tuple[Array, Array]:
+    """Forces [D,N,*batch] in pN of the hard faces at 0 and L, which act on a sphere's surface.
+
+    Also returns the largest (radius/distance)² of every sphere [N,*batch], centre to face.
+    """
     energy = pair_energy(push, push, radius, thermal, given)
-
-    def axis_force(x: Array, length: Array) -> Array:
-        result = jnp.zeros_like(x)
-        for sign, distance in ((1, x), (-1, length - x)):
-            distance = jnp.maximum(distance, DEEPEST * radius)
-            factor, _ = wca_factor(distance**2, radius, energy)
-            result = result + sign * factor * distance
-        return result
-
-    return jnp.stack(
-        [
-            axis_force(position[axis], size[axis]) if hard[axis] else jnp.zeros_like(position[axis])
-            for axis in range(position.shape[0])
-        ]
-    )
+    forces, deepest = [], jnp.zeros_like(position[0])
+    for axis, x in enumerate(position):
+        force = jnp.zeros_like(x)
+        if hard[axis]:
+            for sign, distance in ((1, x), (-1, size[axis] - x)):
+                distance = jnp.maximum(distance, DEEPEST * radius)
+                factor, u = wca_factor(distance**2, radius, energy)
+                force = force + sign * factor * distance
+                deepest = jnp.maximum(deepest, u)
+        forces.append(force)
+    return jnp.stack(forces), deepest

@@ -20,16 +20,27 @@ BOUND = 510 / 21845**0.5
 
 _MULTIPLIER = 1664525
 _INCREMENT = 1013904223
+_SPREAD = (0x7FEB352D, 0x846CA68B)
+
+
+def _spread(x: Array) -> Array:
+    """Mix the bits of every u32 word: lowbias32 of C. Wellons, Hash Prospector, 2018; one to one."""
+    first, second = (jnp.uint32(v) for v in _SPREAD)
+    x = (x ^ (x >> jnp.uint32(16))) * first
+    x = (x ^ (x >> jnp.uint32(15))) * second
+    return x ^ (x >> jnp.uint32(16))
 
 
 def hash_words(a: Array, b: Array, c: Array, d: Array) -> tuple[Array, Array, Array, Array]:
-    """Hash four u32 arrays (broadcast together) into four u32 arrays, each bit depending on all inputs.
+    """Hash four u32 arrays (broadcast together) into four u32 arrays, each bit depending on all inputs; one to one.
 
-    The pcg4d construction of Jarzynski and Olano, Hash Functions for GPU Rendering, JCGT 9(3), 2020, with a
-    final exchange of high and low halves, which its low bits need to pass the batteries that we run.
+    The pcg4d construction of Jarzynski and Olano, Hash Functions for GPU Rendering, JCGT 9(3), 2020, between two
+    additions: every input word is spread first, without which its highest bits reach too few others, and the
+    high halves are folded onto the low ones once more at the end. The inputs are spread before they are
+    broadcast, which costs next to nothing.
     """
     multiplier, increment, half = (jnp.uint32(v) for v in (_MULTIPLIER, _INCREMENT, 16))
-    a, b, c, d = (x * multiplier + increment for x in (a, b, c, d))
+    a, b, c, d = (_spread(x) * multiplier + increment for x in (a, b, c, d))
     for _ in range(2):
         a = a + b * d
         b = b + c * a

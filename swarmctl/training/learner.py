@@ -12,6 +12,7 @@ import optax
 from swarmctl.agents.deep.policy import Policy, init_policy
 from swarmctl.agents.deep.ppo import Batch, PPOConfig, advantages, loss
 from swarmctl.core.errors import ConfigError
+from swarmctl.core.state import mean_present
 from swarmctl.core.tree import pytree
 from swarmctl.envs.functional import AutoReset, EnvState, SwarmEnv, stagger
 
@@ -186,7 +187,10 @@ class Learner:
         earned = earned + jnp.sum(reward, -1) / jnp.maximum(jnp.sum(weight, -1), 1)
         done = info["done"]
         flags = info["flags"]
+        measured = jnp.where(done, self._measure(info["final_state"]), 0)
         log = {
+            "measured": jnp.sum(measured),
+            "ended": jnp.sum(done.astype(jnp.int32)),
             "returned": jnp.sum(jnp.where(done & whole, earned, 0)),
             "episodes": jnp.sum((done & whole).astype(jnp.int32)),
             "failed": jnp.any(flags.overlap | flags.overflow | flags.diverged),
@@ -205,6 +209,16 @@ class Learner:
             log,
         )
 
+    def _measure(self, states: EnvState) -> Array:
+        """Mean of the scenario's measure over the present colloids of every swarm, [B]."""
+        space = self.env.space(self.params)
+
+        def one(state: EnvState) -> Array:
+            swarm = self.env.swarm(state, self.params)
+            return mean_present(self.env.scenario.measure(swarm, space), swarm.present)
+
+        return jax.vmap(one)(states)
+
     def _batch(
         self, policy: Policy, steps: tuple[Any, ...], last: Array
     ) -> tuple[Batch, dict[str, Array]]:
@@ -219,6 +233,7 @@ class Learner:
         episodes = {
             "episode_return": jnp.sum(log["returned"]) / count,
             "episodes": count,
+            "final_measure": jnp.sum(log["measured"]) / jnp.sum(log["ended"]),
             "reward": jnp.sum(reward) / jnp.maximum(jnp.sum(weight), 1),
             "failed": jnp.any(log["failed"]),
         }

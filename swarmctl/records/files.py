@@ -1,0 +1,215 @@
+"""Files that are whole after a kill, the old one or the new one; locks that a kill releases."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from swarmctl.core.errors import RecordError
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def plain(value: Any) -> Any:
+    """Turn what JSON does not know (arrays, NumPy numbers, paths, tuples, sets) into what it knows.
+
+    For `json.dumps(default=plain)`. Raises TypeError for anything else.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
+        return np.asarray(value).tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"{value!r} cannot be written as JSON")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable; nothing to do on Windows."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems refuse to sync a folder; the rename is atomic all the same.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` at the end, delete it on failure.
+
+    Raises RecordError if the folder or the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent
+        )
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    temporary = Path(name)
+    try:
+        os.close(handle)
+        yield temporary
+        _publish(temporary, path)
+    except RecordError:
+        raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    # mkstemp gives 0600; a record is for everyone whom the umask allows.
+    mask = os.umask(0)
+    os.umask(mask)
+    temporary.chmod(0o666 & ~mask)
+    handle = os.open(temporary, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def cannot_write(path: Path, error: OSError) -> RecordError:
+    """Return the error that names the file, the cause and the remedy."""
+    return RecordError(
+        f"{path}: cannot be written ({error.strerror or error}). "
+        "Check that the folder exists, may be written and has free space."
+    )
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all. Raises RecordError if it cannot be written."""
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text_atomic(path: str | Path, text: str) -> None:
+    """Write a text file (UTF-8) whole or not at all. Raises RecordError if it cannot be written."""
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def write_json_atomic(path: str | Path, obj: Any) -> None:
+    """Write an object as JSON, indented, whole or not at all.
+
+    NumPy values and paths become plain ones. Raises RecordError if the file cannot be written or
+    the object is not plain data.
+    """
+    try:
+        text = json.dumps(obj, indent=2, default=plain, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{path}: not written: {error}. Give plain data.") from error
+    write_text_atomic(path, text + "\n")
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write all bytes to an open file; what is written survives the end of the process."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+class FileLock:
+    """One process (and one owner in it) may hold `path`; the end of the process releases it.
+
+    Args:
+        path: the lock file; made while the lock is held, removed with it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._handle: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._handle is not None
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free; say whether it is held now.
+
+        Raises RecordError if the file cannot be made.
+        """
+        while self._handle is None:
+            try:
+                handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            except OSError as error:
+                raise cannot_write(self.path, error) from error
+            if not _lock(handle, self.path):
+                os.close(handle)
+                return False
+            if self._is_current(handle):
+                os.ftruncate(handle, 0)
+                write_all(handle, f"{os.getpid()}\n".encode())
+                self._handle = handle
+            else:
+                os.close(handle)
+        return True
+
+    def _is_current(self, handle: int) -> bool:
+        # The last owner removes the file: what was opened may no longer be what others will open.
+        try:
+            return os.path.samestat(os.fstat(handle), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Give the lock back; nothing happens if it is not held."""
+        if self._handle is None:
+            return
+        if sys.platform == "win32":
+            os.close(self._handle)
+        else:
+            self.path.unlink(missing_ok=True)
+            os.close(self._handle)
+        self._handle = None
+
+    def owner(self) -> str:
+        """Return who holds the lock, for messages: "process 1234" or "another process"."""
+        try:
+            text = self.path.read_text().strip()
+        except OSError:
+            text = ""
+        return f"process {text}" if text.isdigit() else "another process"
+
+
+def _lock(handle: int, path: Path) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            warnings.warn(
+                f"{path}: this file system has no locks; nothing keeps a second process out.",
+                stacklevel=3,
+            )
+            return True
+        return False
+    return True

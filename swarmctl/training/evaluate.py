@@ -1,0 +1,242 @@
+"""The verb `evaluate`: any agent on any scenario, over many swarms, by one function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from swarmctl.agents.options import make_agent
+from swarmctl.agents.saving import describe_policy, find_policy, load_agent
+from swarmctl.core import registry
+from swarmctl.core.config import key
+from swarmctl.core.contracts import Agent, AgentInputs
+from swarmctl.core.errors import ConfigError, PhysicsError, UnknownNameError, nearest
+from swarmctl.core.state import SwarmState, mean_present, renew_rows
+from swarmctl.core.statistics import bootstrap_interval
+from swarmctl.envs.functional import EnvParams, SwarmEnv
+from swarmctl.training.experiment import load_experiment
+
+Array = jax.Array
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an agent earned, over E swarms and T decisions.
+
+    Attributes:
+        returns: [E], reward summed over the episode and averaged over the colloids.
+        measure: [E,T], mean of the scenario's measure over the present colloids after every decision.
+    """
+
+    returns: np.ndarray
+    measure: np.ndarray
+
+    @property
+    def final_measure(self) -> np.ndarray:
+        """Mean of the measure over the last quarter of the episode, [E]."""
+        length = self.measure.shape[1]
+        return self.measure[:, -max(length // 4, 1) :].mean(axis=1)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One recorded episode: states (leaves [T+1,...]), actions or commands, applied commands, rewards [T,N]."""
+
+    states: SwarmState
+    applied: Any
+    requested: Any
+    reward: np.ndarray
+    observation: np.ndarray
+
+
+def act_and_step(
+    env: SwarmEnv, agent: Agent, params: EnvParams, deterministic: bool, carry: Any, step_key: Array
+) -> tuple[Any, dict[str, Any]]:
+    """One decision of the loop that owns the engine: observe, act, move. For scans and for Python loops.
+
+    The carry is (observation, environment state, memory); memory rows restart where the identity changed.
+    """
+    observation, state, memory = carry
+    act_key, move_key = jax.random.split(step_key)
+    swarm = env.swarm(state, params)
+    output, memory = agent.act(
+        AgentInputs(swarm, observation, env.space(params)), memory, act_key, deterministic
+    )
+    if agent.output == "command":
+        requested = output
+        result = env.step_command(move_key, state, output, params)
+    else:
+        requested = params.rules.actions.to_command(output, env.engine.spec)
+        result = env.step(move_key, state, output, params)
+    following, state, reward, terminated, truncated, info = result
+    moved = env.swarm(state, params)
+    memory = renew_rows(memory, agent.init_memory(env.spec), moved.identity != swarm.identity)
+    step = {
+        "swarm": moved,
+        "observation": observation,
+        "requested": requested,
+        "applied": info["applied"],
+        "reward": reward,
+        "active": info["active"],
+        "terminated": terminated,
+        "truncated": truncated,
+        "flags": info["flags"],
+    }
+    return (following, state, memory), step
+
+
+def evaluate_agent(
+    env: SwarmEnv, agent: Agent, episodes: int = 256, seed: int = 0, deterministic: bool = True
+) -> Evaluation:
+    """Run an agent for whole episodes in `episodes` swarms side by side.
+
+    Equal seeds give equal starts and noise to every agent. Raises PolicyFileError or CapabilityError if the agent does not
+    fit, PhysicsError if a motion failed.
+    """
+    if episodes < 1:
+        raise ConfigError(f"evaluate: episodes must be at least 1, got {episodes}.")
+    agent.check(env.spec)
+    keys = jax.random.split(jax.random.key(seed), episodes)
+    returns, measure, failed = _episodes(env, deterministic)(agent, keys, env.params())
+    if bool(np.any(failed)):
+        raise PhysicsError(
+            f"{env.scenario.id}: colloids overlapped or diverged in {int(np.sum(failed))} of {episodes} swarms; "
+            "use a shorter time_step."
+        )
+    return Evaluation(np.asarray(returns, float), np.asarray(measure, float))
+
+
+def _episodes(env: SwarmEnv, deterministic: bool) -> Any:
+    @partial(jax.jit)
+    @partial(jax.vmap, in_axes=(None, 0, None))
+    def run(agent: Agent, run_key: Array, params: EnvParams) -> tuple[Array, Array, Array]:
+        reset_key, loop_key = jax.random.split(run_key)
+        observation, state = env.reset(reset_key, params)
+
+        def body(carry: Any, step_key: Array) -> tuple[Any, tuple[Array, Array, Array]]:
+            carry, step = act_and_step(env, agent, params, deterministic, carry, step_key)
+            swarm, flags = step["swarm"], step["flags"]
+            counted = jnp.maximum(jnp.sum(step["active"]), 1)
+            earned = jnp.sum(step["reward"]) / counted
+            measure = env.scenario.measure(swarm, env.space(params))
+            failed = flags.overlap | flags.overflow | flags.diverged
+            return carry, (earned, mean_present(measure, swarm.present), failed)
+
+        start = (observation, state, agent.init_memory(env.spec))
+        keys = jax.random.split(loop_key, env.scenario.horizon)
+        _, (earned, measure, failed) = jax.lax.scan(body, start, keys)
+        return jnp.sum(earned), measure, failed.any()
+
+    return run
+
+
+def record_episode(
+    env: SwarmEnv, agent: Agent, seed: int = 0, deterministic: bool = True
+) -> Rollout:
+    """Run one swarm for one episode and return everything that happened, as NumPy arrays."""
+    agent.check(env.spec)
+    params = env.params()
+
+    @jax.jit
+    def run(agent: Agent, run_key: Array) -> Any:
+        reset_key, loop_key = jax.random.split(run_key)
+        observation, state = env.reset(reset_key, params)
+        first = env.swarm(state, params)
+        body = partial(act_and_step, env, agent, params, deterministic)
+        keys = jax.random.split(loop_key, env.scenario.horizon)
+        _, steps = jax.lax.scan(body, (observation, state, agent.init_memory(env.spec)), keys)
+        return first, steps
+
+    first, steps = jax.tree.map(np.asarray, run(agent, jax.random.key(seed)))
+    flags = steps["flags"]
+    if np.any(flags.overlap | flags.overflow | flags.diverged):
+        raise PhysicsError(f"{env.scenario.id}: colloids overlapped or diverged; use a shorter time_step.")
+    states = jax.tree.map(lambda a, b: np.concatenate([a[None], b]), first, steps["swarm"])
+    return Rollout(
+        states, steps["applied"], steps["requested"], steps["reward"], steps["observation"]
+    )
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What `evaluate` is told."""
+
+    agents: tuple[str, ...] = key((), "registered names, or folders of runs or policies; the scenario's baselines if none")
+    scenario: str = key("", "scenario id or experiment file; that of the first policy if left out")
+    set: tuple[str, ...] = key((), "changed keys, such as scenario.colloids=50")
+    episodes: int = key(256, "swarms, each for one episode")
+    seed: int = key(1_000_000, "seed of starts and noise, equal for all agents")
+    deterministic: bool = key(True, "policies take their likeliest action")
+    out: Path | None = key(None, "a JSON file for the figures")
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Evaluate agents on one scenario: agent -> "return" and "measure" -> (mean, low, high) with 95 % intervals over swarms.
+
+    Raises UnknownNameError, PolicyFileError, CapabilityError, ConfigError.
+    """
+    env = load_experiment(_scenario_source(config), config.set).env()
+    names = config.agents or tuple(dict.fromkeys(env.scenario.baselines.values()))
+    results = {}
+    for name in names:
+        evaluation = evaluate_agent(
+            env, find_agent(name, env), config.episodes, config.seed, config.deterministic
+        )
+        results[name] = {
+            "return": bootstrap_interval(evaluation.returns),
+            "measure": bootstrap_interval(evaluation.final_measure),
+        }
+    if config.out is not None:
+        from swarmctl.records.arrays import write_json_atomic
+
+        write_json_atomic(
+            config.out,
+            {"scenario": env.scenario.id, "episodes": config.episodes, "results": results},
+        )
+    return results
+
+
+def _scenario_source(config: EvaluateConfig) -> Any:
+    if config.scenario:
+        return config.scenario
+    for name in config.agents:
+        if name not in registry.agents:
+            return policy_scenario(name)
+    return "Chemotaxis-v0"
+
+
+def policy_scenario(path: str | Path) -> str | Path:
+    """Where the scenario of a policy is written down: its run's folder, or its scenario's id."""
+    folder = find_policy(path)
+    for parent in (folder, *folder.parents[:3]):
+        if (parent / "config.toml").is_file():
+            return parent
+    return str(describe_policy(folder)["about"].get("scenario", {}).get("name", "Chemotaxis-v0"))
+
+
+def find_agent(name: str, env: SwarmEnv, options: Mapping[str, Any] | None = None) -> Agent:
+    """Return an agent: a registered classical one by name, or a learned policy by its folder.
+
+    Raises UnknownNameError, PolicyFileError or CapabilityError.
+    """
+    if name in registry.agents:
+        config_class = registry.agents[name].load()
+        if config_class.learns:
+            raise ConfigError(f"agent {name!r} must be trained first; give the folder of its run.")
+        return make_agent(name, env.spec, **dict(options or {}))
+    if not Path(name).exists() and "/" not in name:
+        raise UnknownNameError(
+            f"Unknown agent {name!r}, and no folder of that name. {nearest(name, registry.agents.names())}"
+        )
+    agent = load_agent(name)
+    agent.check(env.spec)
+    return agent
+
+

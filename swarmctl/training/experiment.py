@@ -1,0 +1,115 @@
+"""Experiments: scenario, engine, agent and training as one typed configuration, from TOML or from names."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarmctl.agents.options import AgentConfig, agent_config
+from swarmctl.core import registry
+from swarmctl.core.config import apply_overrides, build, key, to_dict
+from swarmctl.core.errors import ConfigError, UnknownNameError, nearest
+from swarmctl.envs.functional import SwarmEnv
+from swarmctl.envs.make import make_env, scenario_config
+from swarmctl.envs.scenario import ScenarioConfig
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Keys of training."""
+
+    updates: int = key(100, "updates per seed")
+    seeds: tuple[int, ...] = key((0,), "training seeds, one policy each")
+    checkpoint_every: int = key(10, "updates between checkpoints")
+    goal: float | None = key(None, "episode return that counts as reached; its policy is kept")
+    stop_at_goal: bool = key(False, "end a seed's training when the goal is reached")
+
+    def __post_init__(self) -> None:
+        if self.updates < 1 or self.checkpoint_every < 1:
+            raise ConfigError("training: updates and checkpoint_every must be at least 1.")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ConfigError(
+                f"training: seeds must be different numbers from 0 on, got {self.seeds}."
+            )
+        if self.stop_at_goal and self.goal is None:
+            raise ConfigError("training: stop_at_goal needs a goal.")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that fixes a run: scenario, engine, agent, training."""
+
+    scenario: ScenarioConfig
+    engine: str
+    agent: AgentConfig
+    training: TrainingConfig
+
+    def env(self) -> SwarmEnv:
+        """Build the functional environment."""
+        return make_env(self.scenario.build(), self.engine)
+
+    def tables(self) -> dict[str, Any]:
+        """Nested tables, as in an experiment file, with every key."""
+        return {
+            "scenario": {"name": self.scenario.id, **to_dict(self.scenario)},
+            "engine": {"name": self.engine},
+            "agent": {"name": self.agent.name, **to_dict(self.agent)},
+            "training": to_dict(self.training),
+        }
+
+
+SECTIONS = ("scenario", "engine", "agent", "training")
+
+
+def experiment_from_tables(data: Mapping[str, Any]) -> Experiment:
+    """Build an experiment from nested tables. Unknown sections and keys are refused with the nearest name."""
+    for section, table in data.items():
+        if section not in SECTIONS:
+            raise UnknownNameError(f"Unknown section [{section}]. {nearest(section, SECTIONS)}")
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"[{section}] must be a table, got {table!r}.")
+    tables = {section: dict(data.get(section, {})) for section in SECTIONS}
+    scenario_name = tables["scenario"].pop("name", "Chemotaxis-v0")
+    engine_name = tables["engine"].pop("name", "jax")
+    agent_name = tables["agent"].pop("name", "ppo")
+    if tables["engine"]:
+        unknown = next(iter(tables["engine"]))
+        raise UnknownNameError(f"Unknown key 'engine.{unknown}'. {nearest(unknown, ['name'])}")
+    return Experiment(
+        scenario=_section("scenario", lambda: scenario_config(scenario_name, tables["scenario"])),
+        engine=registry.engines[engine_name].name,
+        agent=_section("agent", lambda: agent_config(agent_name, tables["agent"])),
+        training=build(TrainingConfig, tables["training"], "training"),
+    )
+
+
+def _section(name: str, make: Any) -> Any:
+    try:
+        return make()
+    except UnknownNameError as error:
+        raise UnknownNameError(f"[{name}] {error}") from None
+    except ConfigError as error:
+        raise type(error)(f"[{name}] {error}") from None
+
+
+def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experiment:
+    """Read an experiment: a TOML file, a run's folder, or a scenario id; then lay `a.b=value` texts over it."""
+    return experiment_from_tables(apply_overrides(_read(source), overrides))
+
+
+def _read(source: str | Path) -> dict[str, Any]:
+    path = Path(source)
+    if path.is_dir():
+        path = path / "config.toml"
+    if path.suffix == ".toml":
+        try:
+            with path.open("rb") as file:
+                return tomllib.load(file)
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: no such experiment file.") from None
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from None
+    return {"scenario": {"name": registry.scenarios[str(source).removeprefix("swarmctl/")].name}}

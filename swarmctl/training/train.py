@@ -1,0 +1,246 @@
+"""The verb `train`: seeds of an experiment one after the other, into a run folder, resumable at any moment."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from swarmctl.agents.deep.policy import Policy
+from swarmctl.agents.deep.ppo import PPOConfig
+from swarmctl.agents.saving import save_agent
+from swarmctl.core.config import key
+from swarmctl.core.errors import ConfigError, PhysicsError, RunFolderError
+from swarmctl.records.metrics import MetricsLog, TensorBoardLog, read_metrics, truncate_metrics
+from swarmctl.records.run_folder import RunFolder
+from swarmctl.training.checkpoint import FILE, load_checkpoint, save_checkpoint
+from swarmctl.training.experiment import Experiment, load_experiment
+from swarmctl.training.learner import Learner
+
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What `train` is told."""
+
+    experiment: str = key("Chemotaxis-v0", "an experiment file (TOML), a scenario id, or a run to repeat")
+    out: Path = key(Path("runs/train"), "folder of the run")
+    set: tuple[str, ...] = key((), 'changed keys, such as agent.hidden=[64,64] or scenario.radius="3 um"')
+    resume: bool = key(False, "go on with the run in `out` where its last checkpoint is")
+    overwrite: bool = key(False, "delete a run that is in `out`")
+    progress: bool = key(True, "show a progress bar")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run: its folder, one policy per seed, the metrics as rows, and seconds spent updating."""
+
+    path: Path
+    seeds: tuple[int, ...]
+    policies: tuple[Policy, ...]
+    metrics: list[dict[str, Any]]
+    seconds: float
+
+
+def train(config: TrainConfig) -> TrainResult:
+    """Train every seed of an experiment and return the policies.
+
+    The run folder holds config.toml, run.json, metrics.jsonl (a row per update), tensorboard/, and per seed a checkpoint,
+    the final policy, the best one and, if there is a goal, the first that reached it. A run that was killed goes on
+    with `resume=True` and ends bit-equal on the same device and thread count.
+    Raises ConfigError, UnknownNameError, RunFolderError, PhysicsError.
+    """
+    if config.resume:
+        if config.set:
+            raise ConfigError("train: resume goes on with the run's own keys; leave `set` out.")
+        run = RunFolder.open(config.out)
+        experiment = load_experiment(config.out)
+    else:
+        experiment = load_experiment(config.experiment, config.set)
+        check_learns(experiment)
+        run = RunFolder.create(config.out, experiment.tables(), "train", config.overwrite)
+    with run:
+        return train_in(run, experiment, progress=config.progress)
+
+
+def check_learns(experiment: Experiment) -> None:
+    """Raise ConfigError if the agent of an experiment does not learn."""
+    if not isinstance(experiment.agent, PPOConfig):
+        raise ConfigError(
+            f"agent {experiment.agent.name!r} does not learn; train ppo, or evaluate {experiment.agent.name!r}."
+        )
+
+
+def train_in(run: RunFolder, experiment: Experiment, progress: bool = True) -> TrainResult:
+    """Train all seeds of an experiment in a run folder that is open; what is there already is not done again."""
+    check_learns(experiment)
+    assert isinstance(experiment.agent, PPOConfig)
+    learner = Learner(experiment.env(), experiment.agent, experiment.training.updates)
+    started = time.perf_counter()
+    policies = []
+    for number, seed in enumerate(experiment.training.seeds):
+        seed_run = _SeedRun(run.path, experiment, learner, number, seed)
+        policies.append(seed_run.finish(progress))
+    return TrainResult(
+        run.path,
+        experiment.training.seeds,
+        tuple(policies),
+        read_metrics(run.path / METRICS),
+        time.perf_counter() - started,
+    )
+
+
+@dataclass
+class _Best:
+    """The best mean return over the last updates so far, and whether the goal was reached."""
+
+    value: float = -math.inf
+    reached: bool = False
+
+
+class _SeedRun:
+    """Training of one seed: from its checkpoint or from the start to its last update."""
+
+    def __init__(
+        self, root: Path, experiment: Experiment, learner: Learner, number: int, seed: int
+    ) -> None:
+        self.root, self.experiment, self.learner = root, experiment, learner
+        self.number, self.seed = number, seed
+        self.folder = root / f"seed-{seed}"
+        self.updates = experiment.training.updates
+        self.best = _Best()
+
+    def finish(self, progress: bool) -> Policy:
+        """Run what is left and return the final policy."""
+        state, done = self._start()
+        truncate_metrics(self.root / METRICS, "row", self.number * self.updates + done - 1)
+        if done == self.updates or self._stopped():
+            return state.policy
+        with ExitStack() as stack:
+            metrics = MetricsLog(self.root / METRICS)
+            stack.callback(metrics.close)
+            board = TensorBoardLog(
+                self.root / "tensorboard" / f"seed-{self.seed}", purge_from=done or None
+            )
+            stack.callback(board.close)
+            bar = stack.enter_context(
+                tqdm(
+                    total=self.updates,
+                    initial=done,
+                    desc=f"seed {self.seed}",
+                    unit="update",
+                    disable=not progress,
+                    dynamic_ncols=True,
+                )
+            )
+            for update, state, row in self._updates(state, done):  # noqa: B007 - used after
+                metrics.write(row)
+                numbers = {k: v for k, v in row.items() if isinstance(v, float)}
+                board.scalars(update, numbers)
+                bar.update()
+                if row["episode_return"] is not None:
+                    bar.set_postfix_str(
+                        f"return {row['episode_return']:.3f}, {row['steps_per_s'] / 1e6:.2f} M steps/s"
+                    )
+                self._keep(state, row)
+                last = update + 1 == self.updates or self._stopped()
+                if last or (update + 1) % self.experiment.training.checkpoint_every == 0:
+                    self._checkpoint(state, update + 1)
+                if last:
+                    break
+        save_agent(state.policy, self.folder / "policy", self._about())
+        return state.policy
+
+    def _start(self) -> tuple[Any, int]:
+        if not (self.folder / FILE).exists():
+            return self.learner.init(self.seed), 0
+        like = jax.eval_shape(self.learner.init, self.seed)
+        state, metadata = load_checkpoint(self.folder, like)
+        self.best = _Best(float(metadata["best"]), metadata["reached"] == "true")
+        done = int(state.update)
+        if not 0 <= done <= self.updates:
+            raise RunFolderError(f"{self.folder}: checkpoint of update {done} of {self.updates}.")
+        if done == self.updates or self._stopped():
+            save_agent(state.policy, self.folder / "policy", self._about())
+        return state, done
+
+    def _updates(self, state: Any, done: int) -> Iterator[tuple[int, Any, dict[str, Any]]]:
+        for update in range(done, self.updates):
+            started = time.perf_counter()
+            state, figures = self.learner.update(state, self.seed)
+            values = {name: np.asarray(value).item() for name, value in figures.items()}
+            elapsed = time.perf_counter() - started
+            if values.pop("failed"):
+                raise PhysicsError(
+                    f"seed {self.seed}, update {update}: colloids overlapped or diverged during training; "
+                    "use a shorter scenario.time_step or lower speeds. The last checkpoint is kept."
+                )
+            row = {
+                "row": self.number * self.updates + update,
+                "seed": self.seed,
+                "update": update,
+                "agent_steps": (update + 1) * self.learner.steps_per_update,
+                "seconds": elapsed,
+                "steps_per_s": self.learner.steps_per_update / elapsed,
+            }
+            row |= {
+                name: None if isinstance(v, float) and not math.isfinite(v) else v
+                for name, v in values.items()
+            }
+            yield update, state, row
+
+    def _keep(self, state: Any, row: dict[str, Any]) -> None:
+        """Keep the best policy, and the first that reached the goal."""
+        reached = row["episode_return"]
+        if reached is None:
+            return
+        # The return was earned by the policy before this update; the one after it is what can be kept.
+        if reached > self.best.value:
+            self.best.value = reached
+            save_agent(state.policy, self.folder / "best", self._about(episode_return=reached))
+        goal = self.experiment.training.goal
+        if goal is not None and reached >= goal and not self.best.reached:
+            self.best.reached = True
+            save_agent(state.policy, self.folder / "goal", self._about(episode_return=reached))
+
+    def _stopped(self) -> bool:
+        return self.best.reached and self.experiment.training.stop_at_goal
+
+    def _checkpoint(self, state: Any, done: int) -> None:
+        metadata = {
+            "update": str(done),
+            "best": repr(self.best.value),
+            "reached": "true" if self.best.reached else "false",
+        }
+        save_checkpoint(self.folder, state, metadata)
+
+    def _about(self, **more: Any) -> dict[str, Any]:
+        return {"seed": self.seed, **self.experiment.tables(), **more}
+
+
+def training_curves(
+    metrics: list[dict[str, Any]], name: str = "episode_return"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (agent steps [K], values [S,K]) of a metric over the updates that every seed has; NaN where none ended."""
+    seeds = list(dict.fromkeys(row["seed"] for row in metrics))
+    rows = {(row["seed"], row["update"]): row for row in metrics}
+    common = sorted(
+        set.intersection(*({row["update"] for row in metrics if row["seed"] == s} for s in seeds))
+    )
+    steps = np.asarray([rows[seeds[0], update]["agent_steps"] for update in common], float)
+    values = [
+        [math.nan if (v := rows[seed, update][name]) is None else v for update in common]
+        for seed in seeds
+    ]
+    return steps, np.asarray(values, float)
+
+
