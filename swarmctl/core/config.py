@@ -19,9 +19,12 @@ from swarmctl.core.units import parse_quantity
 T = TypeVar("T")
 
 
-def key(default: Any, doc: str, unit: str | None = None) -> Any:
-    """Declare a configuration field: its default, what it means, and its unit if it is a quantity."""
-    metadata = {"doc": doc, "unit": unit}
+def key(default: Any, doc: str, unit: str | None = None, positional: bool = False) -> Any:
+    """Declare a configuration field: its default, what it means, and its unit if it is a quantity.
+
+    `positional` fields are given without their name on the command line.
+    """
+    metadata = {"doc": doc, "unit": unit, "positional": positional}
     if isinstance(default, (list, dict, set)):
         raise TypeError("defaults must be immutable")
     return dataclasses.field(default=default, metadata=metadata)
@@ -127,16 +130,24 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     >>> parse_override("agent.hidden=[12, 12]")
     (['agent', 'hidden'], [12, 12])
     """
-    import tomllib
-
     name, equals, raw = text.partition("=")
     if not equals or not name.strip():
         raise ConfigError(f"{text!r}: expected key=value, for example scenario.colloids=20.")
+    return [part.strip() for part in name.split(".")], parse_value(raw)
+
+
+def parse_value(text: str) -> Any:
+    """Read a TOML value; anything else is taken as text.
+
+    >>> parse_value("3"), parse_value("true"), parse_value("2 um")
+    (3, True, '2 um')
+    """
+    import tomllib
+
     try:
-        value = tomllib.loads(f"value = {raw}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = raw.strip()
-    return [part.strip() for part in name.split(".")], value
+        return text.strip()
 
 
 def apply_overrides(data: dict[str, Any], overrides: typing.Iterable[str]) -> dict[str, Any]:

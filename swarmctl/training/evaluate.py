@@ -15,12 +15,12 @@ import numpy as np
 from swarmctl.agents.options import make_agent
 from swarmctl.agents.saving import describe_policy, find_policy, load_agent
 from swarmctl.core import registry
-from swarmctl.core.config import key
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import ConfigError, PhysicsError, UnknownNameError, nearest
 from swarmctl.core.state import SwarmState, mean_present, renew_rows
 from swarmctl.core.statistics import bootstrap_interval
 from swarmctl.envs.functional import EnvParams, SwarmEnv
+from swarmctl.training.configs import EvaluateConfig
 from swarmctl.training.experiment import load_experiment
 
 Array = jax.Array
@@ -162,19 +162,6 @@ def record_episode(
     return Rollout(
         states, steps["applied"], steps["requested"], steps["reward"], steps["observation"]
     )
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """What `evaluate` is told."""
-
-    agents: tuple[str, ...] = key((), "registered names, or folders of runs or policies; the scenario's baselines if none")
-    scenario: str = key("", "scenario id or experiment file; that of the first policy if left out")
-    set: tuple[str, ...] = key((), "changed keys, such as scenario.colloids=50")
-    episodes: int = key(256, "swarms, each for one episode")
-    seed: int = key(1_000_000, "seed of starts and noise, equal for all agents")
-    deterministic: bool = key(True, "policies take their likeliest action")
-    out: Path | None = key(None, "a JSON file for the figures")
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, float]]]:

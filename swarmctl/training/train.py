@@ -17,27 +17,15 @@ from tqdm import tqdm
 from swarmctl.agents.deep.policy import Policy
 from swarmctl.agents.deep.ppo import PPOConfig
 from swarmctl.agents.saving import save_agent
-from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, PhysicsError, RunFolderError
 from swarmctl.records.metrics import MetricsLog, TensorBoardLog, read_metrics, truncate_metrics
 from swarmctl.records.run_folder import RunFolder
+from swarmctl.training.configs import TrainConfig
 from swarmctl.training.checkpoint import FILE, load_checkpoint, save_checkpoint
 from swarmctl.training.experiment import Experiment, load_experiment
 from swarmctl.training.learner import Learner
 
 METRICS = "metrics.jsonl"
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What `train` is told."""
-
-    experiment: str = key("Chemotaxis-v0", "an experiment file (TOML), a scenario id, or a run to repeat")
-    out: Path = key(Path("runs/train"), "folder of the run")
-    set: tuple[str, ...] = key((), 'changed keys, such as agent.hidden=[64,64] or scenario.radius="3 um"')
-    resume: bool = key(False, "go on with the run in `out` where its last checkpoint is")
-    overwrite: bool = key(False, "delete a run that is in `out`")
-    progress: bool = key(True, "show a progress bar")
 
 
 @dataclass(frozen=True)

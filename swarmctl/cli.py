@@ -1,0 +1,126 @@
+"""The command line: parses and calls; every verb is a function of one frozen configuration."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from swarmctl import __version__
+from swarmctl.core.config import build, parse_value
+from swarmctl.core.errors import SwarmctlError
+from swarmctl.core.registry import load_target
+from swarmctl.training import configs
+
+VERBS: dict[str, tuple[type[Any], str]] = {
+    "demo": (configs.DemoConfig, "swarmctl.training.demo:demo"),
+    "train": (configs.TrainConfig, "swarmctl.training.train:train"),
+    "evaluate": (configs.EvaluateConfig, "swarmctl.training.evaluate:evaluate"),
+    "render": (configs.RenderConfig, "swarmctl.training.record:render"),
+    "list": (configs.ListConfig, "swarmctl.training.about:list_names"),
+    "check": (configs.CheckConfig, "swarmctl.training.about:check"),
+    "info": (configs.InfoConfig, "swarmctl.training.about:info"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit status: 0, 1 if a check found something, 2 for an error, 130 when interrupted."""
+    parser = make_parser()
+    options = vars(parser.parse_args(arguments))
+    verb = options.pop("verb")
+    config_class, target = VERBS[verb]
+    try:
+        config = build(config_class, _given(config_class, options))
+        result = load_target(target)(config)
+        return _tell(verb, result)
+    except SwarmctlError as error:
+        print(f"swarmctl {verb}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        out = options.get("out")
+        hint = f" Go on with: swarmctl train --resume --out {out}" if verb == "train" and out else ""
+        print(f"\nswarmctl {verb}: interrupted.{hint}", file=sys.stderr)
+        return 130
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser, made from the fields of the verbs' configurations."""
+    parser = argparse.ArgumentParser(
+        prog="swarmctl",
+        description="Control swarms of microscopic colloids, in simulation and on real microscopes.",
+    )
+    parser.add_argument("--version", action="version", version=f"swarmctl {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, (config_class, _) in VERBS.items():
+        summary = (config_class.__doc__ or "").strip()
+        sub = verbs.add_parser(name, help=summary, description=summary)
+        hints = typing.get_type_hints(config_class)
+        for field in dataclasses.fields(config_class):
+            _add_argument(sub, field, hints[field.name])
+    return parser
+
+
+def _add_argument(
+    parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: Any
+) -> None:
+    many = typing.get_origin(hint) is tuple
+    text = field.metadata["doc"]
+    if field.default not in ("", (), None):
+        shown = " ".join(map(str, field.default)) if many else field.default
+        text += f" (default: {shown})"
+    common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
+    if field.metadata["positional"]:
+        parser.add_argument(
+            field.name, nargs="*" if many else "?", metavar=field.name.upper(), **common
+        )
+    elif hint is bool:
+        flag = field.name.replace("_", "-")
+        parser.add_argument(f"--{flag}", action=argparse.BooleanOptionalAction, **common)
+    else:
+        flag = field.name.replace("_", "-")
+        parser.add_argument(
+            f"--{flag}", nargs="*" if many else None, metavar=_metavar(hint), **common
+        )
+
+
+def _metavar(hint: Any) -> str:
+    options = [hint]
+    if isinstance(hint, types.UnionType):
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+    elif typing.get_origin(hint) is tuple:
+        options = list(typing.get_args(hint)[:1])
+    return {str: "TEXT", int: "N", float: "X", Path: "PATH"}.get(options[0], "VALUE")
+
+
+def _given(config_class: type[Any], options: dict[str, Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(config_class)
+
+    def read(value: Any, hint: Any) -> Any:
+        if isinstance(value, list):
+            return [read(item, typing.get_args(hint)[0]) for item in value]
+        if hint in (str, Path) or Path in typing.get_args(hint) or not isinstance(value, str):
+            return value
+        return parse_value(value)
+
+    return {name: read(value, hints[name]) for name, value in options.items()}
+
+
+def _tell(verb: str, result: Any) -> int:
+    """Print what a verb returned, if it did not speak itself."""
+    if verb == "demo":
+        return 0
+    from swarmctl.training.about import describe_result
+
+    text, status = describe_result(result)
+    if text:
+        print(text)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

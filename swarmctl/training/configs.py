@@ -1,0 +1,107 @@
+"""What the verbs are told: frozen typed configurations, without JAX, so that help is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarmctl.core.config import key
+from swarmctl.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Train ten colloids to climb a concentration gradient, compare, and show it."""
+
+    out: Path = key(Path("runs/demo"), "folder of the run")
+    seeds: int = key(8, "training seeds, from 0 on; the intervals are over them")
+    updates: int = key(60, "updates per seed")
+    episodes: int = key(256, "swarms per evaluation")
+    movie: bool = key(True, "make the movie")
+    overwrite: bool = key(True, "replace an earlier demo in `out`")
+    progress: bool = key(True, "show a progress bar")
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise ConfigError(f"demo: an interval over seeds needs at least 2 of them, got {self.seeds}.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train the agent of an experiment, one policy per seed."""
+
+    experiment: str = key(
+        "Chemotaxis-v0",
+        "an experiment file (TOML), a scenario id, or the folder of a run to repeat",
+        positional=True,
+    )
+    out: Path = key(Path("runs/train"), "folder of the run")
+    set: tuple[str, ...] = key(
+        (), 'changed keys, such as agent.hidden=[64,64] or scenario.radius="3 um"'
+    )
+    resume: bool = key(False, "go on with the run in `out` from its last checkpoint")
+    overwrite: bool = key(False, "delete a run that is in `out`")
+    progress: bool = key(True, "show a progress bar")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Evaluate agents on one scenario, with equal starts and noise."""
+
+    agents: tuple[str, ...] = key(
+        (),
+        "registered names, or folders of runs or policies; the scenario's baselines if none",
+        positional=True,
+    )
+    scenario: str = key("", "scenario id or experiment file; that of the first policy if left out")
+    set: tuple[str, ...] = key((), "changed keys, such as scenario.colloids=50")
+    episodes: int = key(256, "swarms, each for one episode")
+    seed: int = key(1_000_000, "seed of starts and noise, equal for all agents")
+    deterministic: bool = key(True, "policies take their likeliest action")
+    out: Path | None = key(None, "a JSON file for the figures")
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """Draw a recorded trajectory, or one episode of an agent, as movie and still."""
+
+    source: str = key(
+        "gradient-climber",
+        "a trajectory (.h5md), the folder of a run or policy, or the name of an agent",
+        positional=True,
+    )
+    out: Path = key(Path("runs/render"), "folder for movie, still and, for an agent, trajectory")
+    scenario: str = key("", "scenario id or experiment file; that of the source if left out")
+    set: tuple[str, ...] = key((), "changed keys, such as scenario.colloids=50")
+    seed: int = key(0, "seed of the episode")
+    formats: tuple[str, ...] = key(("gif", "mp4"), "of the movie: gif, mp4, or none of them")
+    every: int = key(2, "draw every so many decisions")
+    fps: int = key(20, "pictures a second")
+    size: int = key(720, "width and height of the movie in pixels")
+
+    def __post_init__(self) -> None:
+        if min(self.every, self.fps, self.size) < 1:
+            raise ConfigError("render: every, fps and size must be at least 1.")
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """Run the contracts on a scenario, an engine or an agent, registered or your own."""
+
+    target: str = key(
+        "Chemotaxis-v0", "a registered name, or my_file.py:MyThing", positional=True
+    )
+
+
+@dataclass(frozen=True)
+class ListConfig:
+    """List scenarios, engines and agents; or the keys of one of them."""
+
+    name: str = key("", "show the keys of this scenario or agent", positional=True)
+
+
+@dataclass(frozen=True)
+class InfoConfig:
+    """Show versions, devices and extras; or the state of a run, repairing what a kill left."""
+
+    run: str = key("", "folder of a run", positional=True)

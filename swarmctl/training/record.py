@@ -1,0 +1,183 @@
+"""Episodes as trajectory files, movies and stills; the verb `render`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from swarmctl.core import registry
+from swarmctl.core.errors import ConfigError
+from swarmctl.core.state import Space, mean_present
+from swarmctl.envs.functional import SwarmEnv
+from swarmctl.envs.picture import TRAIL, scenario_scene
+from swarmctl.envs.scenario import Scenario
+from swarmctl.records.provenance import versions
+from swarmctl.records.trajectory import (
+    Trajectory,
+    TrajectorySpec,
+    TrajectoryWriter,
+    channels_like,
+    read_trajectory,
+)
+from swarmctl.training.configs import RenderConfig
+from swarmctl.training.evaluate import Rollout, find_agent, policy_scenario, record_episode
+from swarmctl.training.experiment import Experiment, experiment_from_tables, load_experiment
+from swarmctl.viz.frame import FrameRenderer
+from swarmctl.viz.movie import MovieFiles, write_movie
+from swarmctl.viz.still import still
+
+
+@dataclass(frozen=True)
+class RenderResult:
+    """What `render` wrote: the movie's files (and what was skipped, why), the still, the trajectory."""
+
+    movie: MovieFiles
+    still: Path
+    trajectory: Path
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def commands_of(command: Any) -> dict[str, np.ndarray]:
+    """Channels of a command that are in use, as arrays."""
+    named = {name: getattr(command, name) for name in sorted(command.channels - {"field"})}
+    return {name: np.asarray(value) for name, value in named.items()}
+
+
+def write_rollout(
+    path: Path, experiment: Experiment, env: SwarmEnv, rollout: Rollout, about: Mapping[str, Any]
+) -> Path:
+    """Write a recorded episode as an H5MD trajectory with its commands, rewards and provenance."""
+    applied, requested = commands_of(rollout.applied), commands_of(rollout.requested)
+    states, spec = rollout.states, env.engine.spec
+    space = Space(jnp.asarray(spec.box, states.position.dtype), spec.periodic)
+    unwrapped = np.asarray(states.unwrapped(space))
+    trajectory_spec = TrajectorySpec(
+        colloids=spec.capacity,
+        size=spec.box,
+        periodic=spec.periodic,
+        dtype=str(states.position.dtype),
+        commands=channels_like({name: value[0] for name, value in applied.items()}),
+        metadata={
+            "experiment": experiment.tables(),
+            "agent": dict(about),
+            "versions": versions(),
+            "time_step": spec.time_step,
+            "control_interval": spec.control_interval,
+        },
+    )
+    frames = states.position.shape[0]
+    nothing = {name: np.full_like(value[0], np.nan) for name, value in applied.items()}
+    with TrajectoryWriter(path, trajectory_spec, frames_per_segment=max(frames, 1000)) as writer:
+        for t in range(frames):
+            # Frame t holds the state, and the command and reward of the interval that led to it.
+            writer.write(
+                {
+                    "time": states.time[t],
+                    "step": states.step[t],
+                    "position": unwrapped[t],
+                    "velocity": states.velocity[t],
+                    "director": states.director[t],
+                    "identity": states.identity[t],
+                    "species": states.species[t],
+                    "present": states.present[t],
+                    "oriented": states.oriented[t],
+                    "controllable": states.controllable[t],
+                    "reward": rollout.reward[t - 1] if t else np.zeros_like(rollout.reward[0]),
+                    "episode": 0,
+                    "requested": {k: v[t - 1] for k, v in requested.items()} if t else nothing,
+                    "applied": {k: v[t - 1] for k, v in applied.items()} if t else nothing,
+                }
+            )
+    return path
+
+
+def measure_over_time(scenario: Scenario, env: SwarmEnv, rollout: Rollout) -> np.ndarray:
+    """Mean of the scenario's measure over the present colloids at every recorded state, [T+1]."""
+    spec = env.engine.spec
+    space = Space(jnp.asarray(spec.box, rollout.states.position.dtype), spec.periodic)
+    states = jax.tree.map(jnp.asarray, rollout.states)
+    mean = jax.vmap(lambda s: mean_present(scenario.measure(s, space), s.present))
+    return np.asarray(mean(states))
+
+
+def frames(
+    scenario: Scenario,
+    trajectory: Trajectory,
+    size_px: int = 720,
+    every: int = 2,
+    title: str = "",
+) -> Iterator[np.ndarray]:
+    """Yield pictures u8 [H,W,3] of a trajectory, with trails, and its last state once more at the end."""
+    size = np.asarray(scenario.world.box.size)
+    periodic = np.asarray(scenario.world.box.periodic)
+    wrapped = np.where(periodic, trajectory.position % size, trajectory.position)
+    renderer = FrameRenderer(
+        scenario_scene(scenario, title or scenario.id), (size_px, size_px)
+    )
+    last = len(wrapped) - 1
+    for t in dict.fromkeys([*range(0, last + 1, every), last]):
+        trail = wrapped[max(0, t - TRAIL) : t + 1]
+        yield renderer.draw(
+            wrapped[t],
+            trajectory.director[t],
+            time=float(trajectory.time[t]),
+            trails=trail if len(trail) > 1 else None,
+            present=trajectory.present[t],
+        )
+
+
+def render(config: RenderConfig) -> RenderResult:
+    """Draw a trajectory, or an episode of an agent, into a folder.
+
+    Raises ConfigError, UnknownNameError, PolicyFileError, RecordError.
+    """
+    source = Path(config.source)
+    folder = config.out
+    if source.suffix == ".h5md" or (source.is_dir() and (source / "trajectory.h5md").is_file()):
+        path = source if source.suffix == ".h5md" else source / "trajectory.h5md"
+        trajectory = read_trajectory(path)
+        tables = trajectory.metadata.get("experiment")
+        if config.scenario:
+            experiment = load_experiment(config.scenario, config.set)
+        elif tables:
+            experiment = experiment_from_tables(tables)
+        else:
+            raise ConfigError(f"{path}: does not say of which scenario it is; give one with --scenario.")
+        scenario = experiment.scenario.build()
+    else:
+        named = config.source in registry.agents
+        where = config.scenario or ("Chemotaxis-v0" if named else policy_scenario(config.source))
+        experiment = load_experiment(where, config.set)
+        env = experiment.env()
+        scenario = env.scenario
+        rollout = record_episode(env, find_agent(config.source, env), config.seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "trajectory.h5md"
+        path.unlink(missing_ok=True)
+        write_rollout(
+            path, experiment, env, rollout, {"source": config.source, "seed": config.seed}
+        )
+        trajectory = read_trajectory(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    movie = write_movie(
+        folder / "movie",
+        frames(scenario, trajectory, config.size, config.every),
+        config.fps,
+        config.formats,
+    )
+    picture = still(
+        folder / "still.png",
+        scenario_scene(scenario, scenario.id),
+        trajectory.position,
+        trajectory.director,
+        trajectory.time,
+        caption=(f"{scenario.world.capacity} colloids, {trajectory.time[-1]:.0f} s",),
+        present=trajectory.present,
+    )
+    return RenderResult(movie, picture[0], path)
