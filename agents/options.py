@@ -20,7 +20,10 @@ class AgentConfig(ABC):
 
     @abstractmethod
     def build(self, spec: AgentSpec) -> Agent:
-        """Return the agent for an environment. Raises ConfigError or CapabilityError if it does not fit."""
+        """Return the agent for an environment.
+
+        Raises ConfigError or CapabilityError if it does not fit.
+        """
 
 
 def agent_config(name: str, options: Mapping[str, Any] | None = None) -> AgentConfig:
@@ -29,7 +32,10 @@ def agent_config(name: str, options: Mapping[str, Any] | None = None) -> AgentCo
 
 
 def make_agent(name: str, spec: AgentSpec, **options: Any) -> Agent:
-    """Build a registered agent for an environment. Raises UnknownNameError with the nearest name."""
+    """Build a registered agent for an environment.
+
+    Raises UnknownNameError with the nearest name.
+    """
     agent = agent_config(name, options).build(spec)
     agent.check(spec)
     return agent

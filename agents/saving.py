@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from swarmctl.agents.deep.networks import MLP
 from swarmctl.agents.deep.policy import Policy
+
 from swarmctl.core.contracts import Agent
 from swarmctl.core.errors import PolicyFileError, RecordError
 from swarmctl.core.spec import ActionSpace, Continuous, Discrete
@@ -37,7 +38,8 @@ def save_agent(agent: Agent, folder: str | Path, about: Mapping[str, Any] | None
     """
     if not isinstance(agent, Policy):
         raise PolicyFileError(
-            f"{type(agent).__name__} has no learned parameters to save; make it again by its name and keys."
+            f"{type(agent).__name__} has no learned parameters to save; make it again by its name "
+            "and keys."
         )
     folder = Path(folder)
     arrays = {
@@ -69,7 +71,10 @@ def save_agent(agent: Agent, folder: str | Path, about: Mapping[str, Any] | None
 
 
 def find_policy(path: str | Path) -> Path:
-    """Return the folder of a policy: `path` itself, its `policy` folder, or the folder of a file of it."""
+    """Return the folder of a policy.
+
+    `path` itself, its `policy` folder, or the folder of a file of it.
+    """
     path = Path(path)
     candidates = [path, path / "policy"] if path.is_dir() else [path.parent]
     for folder in candidates:
@@ -80,7 +85,8 @@ def find_policy(path: str | Path) -> Path:
             f"{path}: no such file or folder. Give the folder of a run or of a policy."
         )
     raise PolicyFileError(
-        f"{path}: no {JSON_FILE} here or in {path / 'policy'}. Give the folder of a finished run, or of a policy."
+        f"{path}: no {JSON_FILE} here or in {path / 'policy'}. Give the folder of a finished run, "
+        "or of a policy."
     )
 
 
@@ -95,7 +101,8 @@ def describe_policy(path: str | Path) -> dict[str, Any]:
         raise PolicyFileError(f"{file}: is not a swarmctl policy (no format {FORMAT!r}).")
     if data.get("version") != VERSION:
         raise PolicyFileError(
-            f"{file}: has version {data.get('version')!r}, this swarmctl reads version {VERSION}; use the swarmctl that wrote it."
+            f"{file}: has version {data.get('version')!r}, this swarmctl reads version {VERSION}; "
+            "use the swarmctl that wrote it."
         )
     return data
 
@@ -115,13 +122,15 @@ def load_agent(path: str | Path) -> Policy:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if digest != data.get("sha256"):
         raise PolicyFileError(
-            f"{file}: does not belong to the {JSON_FILE} beside it (checksums differ); copy both again."
+            f"{file}: does not belong to the {JSON_FILE} beside it (checksums differ); copy both "
+            "again."
         )
     try:
         return _assemble(data, arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyFileError(
-            f"{folder}: the description does not fit the arrays ({error}); copy or train the policy again."
+            f"{folder}: the description does not fit the arrays ({error}); copy or train the "
+            "policy again."
         ) from None
 
 
@@ -133,7 +142,7 @@ def _assemble(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Poli
         biases = tuple(jnp.asarray(arrays[f"{name}.biases.{i}"]) for i in range(layers))
         result = MLP(weights, biases)
         shapes = [w.shape for w in weights]
-        if shapes != list(zip(sizes[:-1], sizes[1:], strict=True)):
+        if shapes != list(itertools.pairwise(sizes)):
             raise ValueError(f"{name} has layers {shapes}, the description says {sizes}")
         return result
 

@@ -49,7 +49,10 @@ class TurnSwimRest(ActionMap):
 
 @pytree
 class SpeedAndTurn(ActionMap):
-    """Two numbers in [-1, 1]: speed from 0 to `speed` µm/s (-1 is rest), turn rate from -`turn_rate` to it, rad/s. For 2D."""
+    """Two numbers in [-1, 1].
+
+    Speed from 0 to `speed` µm/s (-1 is rest), turn rate from -`turn_rate` to it, rad/s. For 2D.
+    """
 
     speed: Array
     turn_rate: Array

@@ -1,10 +1,12 @@
 """Chemotaxis: climb the concentration around a source by sensing its change in time.
 
-World: light-driven Janus colloids of the size used by Lavergne et al. 2019 (radius 2.14 µm) in water, in a periodic box with a
-point source in its middle, f(d) = λ/(λ + d). They start on a ring around the source, in random directions.
+World: light-driven Janus colloids of the size used by Lavergne et al. 2019 (radius 2.14 µm) in
+water, in a periodic box with a point source in its middle, f(d) = λ/(λ + d). They start on a ring
+around the source, in random directions.
 
-Seen: during the last intervals, how much the concentration changed and what the colloid itself did (swim, turn).
-Paid: k [f(r_t) - f(r_{t-1})], which adds up to the climb. Done: turn left, swim, turn right, rest; or speed and turn rate.
+Seen: during the last intervals, how much the concentration changed and what the colloid itself did
+(swim, turn). Paid: k [f(r_t) - f(r_{t-1})], which adds up to the climb. Done: turn left, swim, turn
+right, rest; or speed and turn rate.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
+from swarmctl.envs.actions import SpeedAndTurn, TurnSwimRest
+from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 
 from swarmctl.core.config import key
 from swarmctl.core.contracts import ActionMap
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.world import Boundary, Box, Fluid, Placement, Species, World
-from swarmctl.envs.actions import SpeedAndTurn, TurnSwimRest
-from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 from swarmctl.observe.fields import PointSource
 from swarmctl.observe.observables import FieldChange, History, Joined, OwnMotion
 from swarmctl.tasks.gradient import GradientSensing
@@ -42,7 +44,9 @@ class ChemotaxisConfig(ScenarioConfig):
     temperature: float = key(300.0, "temperature", "K")
     box: tuple[float, ...] = key((250.0, 250.0), "side lengths", "um")
     boundary: Boundary = key("periodic", "periodic, open or hard")
-    decay_length: float = key(50.0, "distance at which the concentration is half that at the source", "um")
+    decay_length: float = key(
+        50.0, "distance at which the concentration is half that at the source", "um"
+    )
     start_inner: float = key(40.0, "smallest distance from the source at the start", "um")
     start_outer: float = key(80.0, "largest distance from the source at the start", "um")
     time_step: float = key(5e-3, "time step of the motion", "s")
@@ -62,16 +66,16 @@ class ChemotaxisConfig(ScenarioConfig):
             )
         box = Box(self.box, self.boundary)
         if box.dimension != 2:
-            raise ConfigError(f"{self.id} is a scenario in the plane; give two box lengths, got {self.box}.")
+            raise ConfigError(
+                f"{self.id} is a scenario in the plane; give two box lengths, got {self.box}."
+            )
         centre = tuple(length / 2 for length in self.box)
         species = Species(
             count=self.colloids,
             radius=self.radius,
             speed_max=self.speed,
             turn_rate_max=self.turn_rate,
-            placement=Placement(
-                "ball", centre, self.start_outer, inner_radius=self.start_inner
-            ),
+            placement=Placement("ball", centre, self.start_outer, inner_radius=self.start_inner),
         )
         world = World(
             box, Fluid(self.viscosity, self.temperature), (species,), time_step=self.time_step

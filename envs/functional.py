@@ -7,12 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from swarmctl.envs.scenario import Scenario, check_engine
 
 from swarmctl.core.contracts import ActionMap, Observable, PureEngine, Task
 from swarmctl.core.spec import AgentSpec
 from swarmctl.core.state import Space, SwarmState, renew_rows
 from swarmctl.core.tree import pytree
-from swarmctl.envs.scenario import Scenario, check_engine
 
 Array = jax.Array
 
@@ -39,7 +39,8 @@ class EnvParams:
 class Episode:
     """Memory of an episode.
 
-    Of the observable and of the task, who is still in it bool [N], identities i32 [N], decisions so far i32 [].
+    Of the observable and of the task, who is still in it bool [N], identities i32 [N], decisions so
+    far i32 [].
     """
 
     observable: Any
@@ -62,7 +63,7 @@ def begin_episode(state: SwarmState, rules: Rules, space: Space) -> tuple[Array,
     memory = rules.observable.init(state, space)
     observation, memory = rules.observable.observe(state, memory, space)
     task = rules.task.init(state, space)
-    return observation, Episode(
+    return _of_present(observation, state), Episode(
         memory, task, state.present, state.identity, jnp.asarray(0, jnp.int32)
     )
 
@@ -70,10 +71,11 @@ def begin_episode(state: SwarmState, rules: Rules, space: Space) -> tuple[Array,
 def continue_episode(
     state: SwarmState, episode: Episode, rules: Rules, space: Space, horizon: int
 ) -> tuple[Array, Episode, Array, Array, Array]:
-    """Return (observation, episode, reward [N], terminated [N], truncated []) from the state after an action.
+    """Return (observation, episode, reward [N], terminated [N], truncated []) from the state after
+    an action.
 
-    A colloid that was lost, or whose slot another took over, earns nothing in this step; a newcomer starts afresh and is
-    in the episode from the next step on.
+    A colloid that was lost, or whose slot another took over, earns nothing in this step; a newcomer
+    starts afresh and is in the episode from the next step on.
     """
     renewed = state.identity != episode.identity
     observable = renew_rows(episode.observable, rules.observable.init(state, space), renewed)
@@ -87,12 +89,19 @@ def continue_episode(
     truncated = step >= horizon
     active = jnp.where(renewed, state.present, episode.active & state.present & ~terminated)
     return (
-        observation,
+        _of_present(observation, state),
         Episode(observable, task, active, state.identity, step),
         reward,
         terminated,
         truncated,
     )
+
+
+def _of_present(observation: Array, state: SwarmState) -> Array:
+    """Zero rows for absent colloids, also where an observable remembers what they saw when they
+    were present.
+    """
+    return jnp.where(state.present[:, None], observation, 0)
 
 
 class SwarmEnv:
@@ -132,8 +141,9 @@ class SwarmEnv:
     ) -> tuple[Array, EnvState, Array, Array, Array, dict[str, Any]]:
         """Act for one control interval; never resets.
 
-        Returns (observation f [N,F], state, reward f [N], terminated bool [N], truncated bool [], info); info holds
-        `active` bool [N] (who was in the episode when it acted), `applied` (Command) and `flags`.
+        Returns (observation f [N,F], state, reward f [N], terminated bool [N], truncated bool [],
+        info); info holds `active` bool [N] (who was in the episode when it acted), `applied`
+        (Command) and `flags`.
         """
         command = params.rules.actions.to_command(action, self.engine.spec)
         return self.step_command(key, state, command, params)
@@ -152,7 +162,9 @@ class SwarmEnv:
 
 
 def make_rules(scenario: Scenario, size: Array) -> Rules:
-    """Collect what a scenario observes, pays and allows, its floating-point numbers in the dtype of `size`."""
+    """Collect what a scenario observes, pays and allows, its floating-point numbers in the dtype of
+    `size`.
+    """
 
     def convert(leaf: Any) -> Array:
         array = jnp.asarray(leaf)
@@ -170,9 +182,9 @@ def swarm_done(episode: Episode, truncated: Array) -> Array:
 class AutoReset:
     """Batched environment that restarts finished swarms from a pool of prepared initial states.
 
-    Placement is not computed in the step: a pool of `pool` starts is prepared once, and a finished swarm draws one of
-    them. The observation of the state that ended the episode is in `info["final_obs"]`; a step's own observation is
-    that of the new episode.
+    Placement is not computed in the step: a pool of `pool` starts is prepared once, and a finished
+    swarm draws one of them. The observation of the state that ended the episode is in
+    `info["final_obs"]`; a step's own observation is that of the new episode.
     """
 
     def __init__(self, env: SwarmEnv, swarms: int, pool: int = 256) -> None:
@@ -196,7 +208,10 @@ class AutoReset:
         params: EnvParams,
         pool: tuple[Array, EnvState],
     ) -> tuple[Array, EnvState, Array, Array, Array, dict[str, Any]]:
-        """Step all swarms [B,...]; finished ones restart. Adds `final_obs` [B,N,F], `final_state` and `done` [B]."""
+        """Step all swarms [B,...].
+
+        Finished ones restart. Adds `final_obs` [B,N,F], `final_state` and `done` [B].
+        """
         step_key, draw_key = jax.random.split(key)
         keys = jax.random.split(step_key, self.swarms)
         final, moved, reward, terminated, truncated, info = jax.vmap(

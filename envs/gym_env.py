@@ -7,12 +7,6 @@ from typing import Any
 import gymnasium
 import jax
 import numpy as np
-
-from swarmctl.core.command import Command
-from swarmctl.core.contracts import Engine, PureEngine, raise_flags
-from swarmctl.core.errors import CommandError, ConfigError, SwarmctlError
-from swarmctl.core.spec import ActionSpace, Discrete
-from swarmctl.core.state import Space, SwarmState
 from swarmctl.envs.functional import (
     Episode,
     SwarmEnv,
@@ -24,6 +18,12 @@ from swarmctl.envs.make import make_engine, make_scenario
 from swarmctl.envs.picture import SwarmPainter
 from swarmctl.envs.scenario import Scenario, check_engine
 
+from swarmctl.core.command import Command
+from swarmctl.core.contracts import Engine, PureEngine, raise_flags
+from swarmctl.core.errors import CommandError, ConfigError, SwarmctlError
+from swarmctl.core.spec import ActionSpace, Discrete
+from swarmctl.core.state import Space, SwarmState
+
 Array = jax.Array
 
 RENDER_FPS = 20
@@ -32,20 +32,22 @@ RENDER_FPS = 20
 class SwarmGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """A swarm as one Gymnasium environment.
 
-    Observation: float32 [N F], all colloids' observations one after the other. Action: MultiDiscrete [N], or Box [N A] in
-    [-1, 1]. Reward: mean over the colloids that are in the episode. Terminated: every colloid is done; truncated: the
-    horizon, or a fault of the engine. `info` holds `agent_reward` [N], `agent_terminated` [N], `active` [N],
-    `limited` [N], and `fault` after one.
+    Observation: float32 [N F], all colloids' observations one after the other. Action:
+    MultiDiscrete [N], or Box [N A] in [-1, 1]. Reward: mean over the colloids that are in the
+    episode. Terminated: every colloid is done; truncated: the horizon, or a fault of the engine.
+    `info` holds `agent_reward` [N], `agent_terminated` [N], `active` [N], `limited` [N], and
+    `fault` after one.
 
     Args:
         scenario: an id such as "Chemotaxis-v0", or a Scenario.
-        engine: a registered name, or an Engine that is made already; it is closed with the environment.
+        engine: a registered name, or an Engine that is made already; it is closed with the
+            environment.
         render_mode: "rgb_array", "human" or None.
         options: keys of the scenario, such as colloids=20 or radius="1.5 um".
     Raises UnknownNameError, ConfigError, UnitError, CapabilityError.
     """
 
-    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": RENDER_FPS}  # noqa: RUF012
+    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": RENDER_FPS}
 
     def __init__(
         self,
@@ -98,10 +100,11 @@ class SwarmGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._show()
         return flat(observation), {"active": np.asarray(self.swarm.present)}
 
-    def step(
-        self, action: np.ndarray
-    ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Act for one control interval. Raises CommandError for a bad action and PhysicsError if the motion failed."""
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Act for one control interval.
+
+        Raises CommandError for a bad action and PhysicsError if the motion failed.
+        """
         if not self._running:
             raise SwarmctlError("call reset() before step(), and after an episode has ended.")
         checked = check_action(
@@ -191,7 +194,10 @@ class _FusedEpisode:
 
 
 class _EngineEpisode:
-    """Episodes on any other engine: the loop commands it and evaluates the states that it returns."""
+    """Episodes on any other engine.
+
+    The loop commands it and evaluates the states that it returns.
+    """
 
     def __init__(self, scenario: Scenario, engine: Engine) -> None:
         self._engine, self._scenario = engine, scenario
@@ -257,19 +263,23 @@ def swarm_action_space(space: ActionSpace, count: int) -> gymnasium.Space[Any]:
 def check_action(action: Any, space: ActionSpace, lead: tuple[int, ...]) -> np.ndarray:
     """Return actions as an array of shape [*lead] or [*lead,A].
 
-    Raises CommandError for a wrong shape, NaN, or values outside the space: nothing is clipped silently.
+    Raises CommandError for a wrong shape, NaN, or values outside the space: nothing is clipped
+    silently.
     """
     array = np.asarray(action)
     shape = (*lead, *space.shape)
     flat_shape = (*lead[:-1], int(np.prod(shape[len(lead) - 1 :])))
     if array.shape not in (shape, flat_shape):
         raise CommandError(
-            f"action: expected shape {flat_shape} or {shape}, got {array.shape}: one action per colloid."
+            f"action: expected shape {flat_shape} or {shape}, got {array.shape}: one action per "
+            "colloid."
         )
     array = array.reshape(shape)
     if isinstance(space, Discrete):
         if not np.issubdtype(array.dtype, np.integer):
-            raise CommandError(f"action: expected integers from 0 to {space.n - 1}, got {array.dtype}.")
+            raise CommandError(
+                f"action: expected integers from 0 to {space.n - 1}, got {array.dtype}."
+            )
         bad = (array < 0) | (array >= space.n)
     else:
         if not np.issubdtype(array.dtype, np.number):
@@ -279,7 +289,8 @@ def check_action(action: Any, space: ActionSpace, lead: tuple[int, ...]) -> np.n
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         allowed = f"0 to {space.n - 1}" if isinstance(space, Discrete) else "[-1, 1]"
         raise CommandError(
-            f"action: {array[where]} at index {where} is not in {allowed}; {int(bad.sum())} such value(s)."
+            f"action: {array[where]} at index {where} is not in {allowed}; {int(bad.sum())} such "
+            "value(s)."
         )
     return array.astype(np.int32 if isinstance(space, Discrete) else np.float32)
 

@@ -6,18 +6,21 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from swarmctl.envs.functional import SwarmEnv
+from swarmctl.envs.scenario import Scenario, ScenarioConfig
+
 from swarmctl.core import registry
 from swarmctl.core.config import build
 from swarmctl.core.contracts import Engine, PureEngine
 from swarmctl.core.errors import CapabilityError
-from swarmctl.envs.functional import SwarmEnv
-from swarmctl.envs.scenario import Scenario, ScenarioConfig
 
 
 def scenario_config(name: str, options: Mapping[str, Any] | None = None) -> ScenarioConfig:
-    """Return the configuration of a scenario with some keys changed; quantities may be texts with units.
+    """Return the configuration of a scenario with some keys changed; quantities may be texts with
+    units.
 
-    `name` is a scenario id, with or without "swarmctl/" in front. Raises UnknownNameError with the nearest name.
+    `name` is a scenario id, with or without "swarmctl/" in front. Raises UnknownNameError with the
+    nearest name.
     """
     config_class = registry.scenarios[name.removeprefix("swarmctl/")].load()
     return build(config_class, dict(options or {}), "")
@@ -39,9 +42,11 @@ def make_engine(name: str, scenario: Scenario, **options: Any) -> Engine:
 
 
 def make_env(scenario: str | Scenario, engine: str = "jax", **options: Any) -> SwarmEnv:
-    """Return the functional environment: `reset(key, params)` and `step(key, state, action, params)`.
+    """Return the functional environment: `reset(key, params)` and `step(key, state, action,
+    params)`.
 
-    Raises UnknownNameError, ConfigError, or CapabilityError if the engine is not made of pure functions.
+    Raises UnknownNameError, ConfigError, or CapabilityError if the engine is not made of pure
+    functions.
 
     >>> import jax
     >>> env = make_env("Chemotaxis-v0", colloids=3)
@@ -54,13 +59,15 @@ def make_env(scenario: str | Scenario, engine: str = "jax", **options: Any) -> S
     built = make_engine(engine, made)
     if not isinstance(built, PureEngine):
         raise CapabilityError(
-            f"engine {engine!r} is not made of pure functions; use swarmctl.make for its Gymnasium environment."
+            f"engine {engine!r} is not made of pure functions; use swarmctl.make for its "
+            "Gymnasium environment."
         )
     return SwarmEnv(made, built)
 
 
 def make(scenario: str | Scenario, engine: str = "jax", **options: Any) -> Any:
-    """Return the Gymnasium environment of a scenario on an engine; `render_mode` and the scenario's keys are options.
+    """Return the Gymnasium environment of a scenario on an engine; `render_mode` and the scenario's
+    keys are options.
 
     >>> env = make("Chemotaxis-v0", colloids=3)
     >>> observation, info = env.reset(seed=0)

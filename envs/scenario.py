@@ -1,4 +1,7 @@
-"""Scenarios: a world, what is seen, what is paid, what can be done, how often and for how long. Engine-free."""
+"""Scenarios: a world, what is seen, what is paid, what can be done, how often and for how long.
+
+Engine-free.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,9 @@ class Scenario:
 
     def __post_init__(self) -> None:
         if self.horizon < 1:
-            raise ConfigError(f"{self.id}: horizon must be at least 1 decision, got {self.horizon}.")
+            raise ConfigError(
+                f"{self.id}: horizon must be at least 1 decision, got {self.horizon}."
+            )
 
     @property
     def requirements(self) -> Requirements:

@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-
-from swarmctl.core.contracts import raise_flags
-from swarmctl.core.errors import ConfigError, SwarmctlError
-from swarmctl.core.state import SwarmState
 from swarmctl.envs.functional import SwarmEnv, swarm_done
 from swarmctl.envs.gym_env import RENDER_FPS, check_action, observation_space, swarm_action_space
 from swarmctl.envs.make import make_env
 from swarmctl.envs.picture import SwarmPainter
 from swarmctl.envs.scenario import Scenario
+
+from swarmctl.core.contracts import raise_flags
+from swarmctl.core.errors import ConfigError, SwarmctlError
+from swarmctl.core.state import SwarmState
 
 Array = jax.Array
 
@@ -26,15 +26,15 @@ Array = jax.Array
 class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """B swarms as one Gymnasium vector environment on a pure engine.
 
-    Observations float32 [B, N F], actions MultiDiscrete [B, N] or Box [B, N A], rewards float64 [B] (mean over the colloids
-    in the episode), terminations and truncations bool [B]. `infos` holds `agent_reward` [B,N], `agent_terminated` [B,N],
-    `active` [B,N], `limited` [B,N].
+    Observations float32 [B, N F], actions MultiDiscrete [B, N] or Box [B, N A], rewards float64 [B]
+    (mean over the colloids in the episode), terminations and truncations bool [B]. `infos` holds
+    `agent_reward` [B,N], `agent_terminated` [B,N], `active` [B,N], `limited` [B,N].
 
     The autoreset mode is in `metadata["autoreset_mode"]` and can be chosen:
 
     - NEXT_STEP (default): the step after an episode's end ignores the action, resets, and pays 0;
-    - SAME_STEP: an episode's end resets at once; its last observation is in `infos["final_obs"]` and its infos in
-      `infos["final_info"]`, with the mask `infos["_final_obs"]`;
+    - SAME_STEP: an episode's end resets at once; its last observation is in `infos["final_obs"]`
+      and its infos in `infos["final_info"]`, with the mask `infos["_final_obs"]`;
     - DISABLED: call `reset(options={"reset_mask": mask})` for the swarms that ended.
 
     Args:
@@ -46,7 +46,7 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         options: keys of the scenario.
     """
 
-    metadata = {  # noqa: RUF012
+    metadata = {
         "render_modes": ["rgb_array"],
         "render_fps": RENDER_FPS,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
@@ -64,7 +64,9 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if num_envs < 1:
             raise ConfigError(f"num_envs must be at least 1, got {num_envs}.")
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ConfigError(f"render_mode {render_mode!r} is not known; allowed: rgb_array, None.")
+            raise ConfigError(
+                f"render_mode {render_mode!r} is not known; allowed: rgb_array, None."
+            )
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs = num_envs
@@ -89,7 +91,10 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     @property
     def swarms(self) -> SwarmState:
-        """The present states of all swarms; leaves [B,...]. Raises SwarmctlError before the first reset."""
+        """The present states of all swarms.
+
+        Leaves [B,...]. Raises SwarmctlError before the first reset.
+        """
         if self._state is None:
             raise SwarmctlError("call reset() before reading the swarms.")
         return self._jit_swarm(self._state, self._params)
@@ -102,14 +107,16 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start episodes: in all swarms, or in those of `options["reset_mask"]` bool [B].
 
-        A number seeds swarm i with seed + i; a list gives each its own, None leaving that swarm's stream as it is.
+        A number seeds swarm i with seed + i; a list gives each its own, None leaving that swarm's
+        stream as it is.
         """
         mask = np.ones(self.num_envs, bool)
         if options is not None and "reset_mask" in options:
             mask = np.asarray(options["reset_mask"])
             if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
                 raise ConfigError(
-                    f"reset_mask must be bool [{self.num_envs}] with at least one True, got {mask!r}."
+                    f"reset_mask must be bool [{self.num_envs}] with at least one True, got "
+                    f"{mask!r}."
                 )
             if self._state is None and not mask.all():
                 raise ConfigError("the first reset must reset every swarm; leave reset_mask out.")
@@ -155,8 +162,8 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Act for one control interval in every swarm.
 
-        Raises CommandError for bad actions, PhysicsError if the motion of a swarm failed, and, with autoreset disabled,
-        SwarmctlError if a swarm that ended was not reset.
+        Raises CommandError for bad actions, PhysicsError if the motion of a swarm failed, and, with
+        autoreset disabled, SwarmctlError if a swarm that ended was not reset.
         """
         if self._state is None:
             raise SwarmctlError("call reset() before step().")
@@ -166,7 +173,8 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if self.autoreset_mode is AutoresetMode.DISABLED and self._over.any():
             ended = np.flatnonzero(self._over).tolist()
             raise SwarmctlError(
-                f"swarms {ended} have ended; reset them with reset(options={{'reset_mask': mask}}) before the next step."
+                f"swarms {ended} have ended; reset them with "
+                f"reset(options={{'reset_mask': mask}}) before the next step."
             )
         result = self._jit_step(
             self._keys, self._state, self._observation, checked, self._over, self._params

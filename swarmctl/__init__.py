@@ -1,6 +1,8 @@
-"""Control swarms of microscopic colloids, in simulation and on real microscopes, behind one interface.
+"""Control swarms of microscopic colloids, in simulation and on real microscopes, behind one
+interface.
 
-Public names are resolved when they are first used, so that `import swarmctl` is quick and needs no JAX.
+Public names are resolved when they are first used, so that `import swarmctl` is quick and needs no
+JAX.
 """
 
 from __future__ import annotations

@@ -29,7 +29,10 @@ VERBS: dict[str, tuple[type[Any], str]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the exit status: 0, 1 if a check found something, 2 for an error, 130 when interrupted."""
+    """Run a verb; returns the exit status.
+
+    0, 1 if a check found something, 2 for an error, 130 when interrupted.
+    """
     parser = make_parser()
     options = vars(parser.parse_args(arguments))
     verb = options.pop("verb")
@@ -43,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         out = options.get("out")
-        hint = f" Go on with: swarmctl train --resume --out {out}" if verb == "train" and out else ""
+        hint = (
+            f" Go on with: swarmctl train --resume --out {out}" if verb == "train" and out else ""
+        )
         print(f"\nswarmctl {verb}: interrupted.{hint}", file=sys.stderr)
         return 130
 
@@ -52,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser, made from the fields of the verbs' configurations."""
     parser = argparse.ArgumentParser(
         prog="swarmctl",
-        description="Control swarms of microscopic colloids, in simulation and on real microscopes.",
+        description="Control swarms of microscopic colloids, simulated and real.",
     )
     parser.add_argument("--version", action="version", version=f"swarmctl {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")

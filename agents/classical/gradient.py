@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-
 from swarmctl.agents.classical.moves import Moves, moves_for
 from swarmctl.agents.options import AgentConfig
+
 from swarmctl.core.config import key as config_key
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import CapabilityError, ConfigError
@@ -20,7 +20,10 @@ Array = jax.Array
 
 
 def sensed_index(spec: AgentSpec, agent: str) -> int:
-    """Return which number of the observation is the field's change. Raises CapabilityError if there is none."""
+    """Return which number of the observation is the field's change.
+
+    Raises CapabilityError if there is none.
+    """
     if "field change" not in spec.observation_names:
         raise CapabilityError(
             f"{agent} needs the observation 'field change'; {spec.scenario} gives "
@@ -31,10 +34,12 @@ def sensed_index(spec: AgentSpec, agent: str) -> int:
 
 @pytree
 class RunAndTumble(Agent):
-    """Run while the field rises, tumble when it falls, like E. coli (Berg and Brown, Nature 239, 500, 1972).
+    """Run while the field rises, tumble when it falls, like E. coli (Berg and Brown, Nature 239,
+    500, 1972).
 
-    A tumble turns left or right, as a coin says, for a number of decisions drawn uniformly from 1 to `longest`.
-    `threshold` []: a change above it counts as rising. Memory: decisions of tumbling left, with the sign of the turn.
+    A tumble turns left or right, as a coin says, for a number of decisions drawn uniformly from 1
+    to `longest`. `threshold` []: a change above it counts as rising. Memory: decisions of tumbling
+    left, with the sign of the turn.
     """
 
     output: ClassVar[Literal["action", "command"]] = "action"
@@ -44,14 +49,19 @@ class RunAndTumble(Agent):
     sensed: int = static()
 
     def init_memory(self, spec: AgentSpec) -> Any:
-        """Decisions of tumbling left i32 [N], negative for right turns, and whether the colloid ran bool [N]."""
+        """Decisions of tumbling left i32 [N], negative for right turns, and whether the colloid ran
+        bool [N].
+        """
         count = spec.engine.capacity
         return jnp.zeros(count, jnp.int32), jnp.zeros(count, bool)
 
     def act(
         self, inputs: AgentInputs, memory: Any, key: Array, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """Return an action per colloid; chance is part of the rule, so `deterministic` makes no difference."""
+        """Return an action per colloid.
+
+        Chance is part of the rule, so `deterministic` makes no difference.
+        """
         left, ran = memory
         length_key, side_key = jax.random.split(key)
         falling = ran & (left == 0) & (inputs.observation[:, self.sensed] <= self.threshold)
@@ -73,7 +83,9 @@ class RunAndTumbleConfig(AgentConfig):
     def build(self, spec: AgentSpec) -> RunAndTumble:
         """Return the agent."""
         if self.longest < 1:
-            raise ConfigError(f"{self.name}: longest must be at least 1 decision, got {self.longest}.")
+            raise ConfigError(
+                f"{self.name}: longest must be at least 1 decision, got {self.longest}."
+            )
         return RunAndTumble(
             moves_for(spec),
             jnp.asarray(self.threshold),
@@ -84,12 +96,14 @@ class RunAndTumbleConfig(AgentConfig):
 
 @pytree
 class GradientClimber(Agent):
-    """Estimates the gradient in its own frame from what it sensed and did, and steers along the estimate.
+    """Estimates the gradient in its own frame from what it sensed and did, and steers along the
+    estimate.
 
-    In the frame of the colloid, b [2] is the estimated gradient (sensed change per interval of swimming). A turn by φ
-    rotates it by -φ. A run of length p along the director senses p b_x + noise, and corrects the estimate like a Kalman
-    filter with covariance P: gain K = P h/(h P h + R), h = (p, 0). Rotational diffusion and the curvature of the field
-    let P grow by `forgetting` between decisions. It turns towards b until the direction lies within `acceptance`, then swims.
+    In the frame of the colloid, b [2] is the estimated gradient (sensed change per interval of
+    swimming). A turn by φ rotates it by -φ. A run of length p along the director senses p b_x +
+    noise, and corrects the estimate like a Kalman filter with covariance P: gain K = P h/(h P h +
+    R), h = (p, 0). Rotational diffusion and the curvature of the field let P grow by `forgetting`
+    between decisions. It turns towards b until the direction lies within `acceptance`, then swims.
 
     Memory: b [N,2] and P as (P_xx, P_xy, P_yy) [N,3].
     """
@@ -160,7 +174,10 @@ def _turn_frame(estimate: Array, covariance: Array, angle: Array) -> tuple[Array
 
 @dataclasses.dataclass(frozen=True)
 class GradientClimberConfig(AgentConfig):
-    """Keys of the gradient climber; the defaults were tuned on Chemotaxis-v0 by `benchmarks/tune_climber.py`."""
+    """Keys of the gradient climber.
+
+    The defaults were tuned on Chemotaxis-v0 by `benchmarks/tune_climber.py`.
+    """
 
     name: ClassVar[str] = "gradient-climber"
     acceptance: float = config_key(0.5, "swim if the estimate is within this angle", "rad")
@@ -174,10 +191,13 @@ class GradientClimberConfig(AgentConfig):
         for needed in ("forward speed", "turn rate"):
             if needed not in names:
                 raise CapabilityError(
-                    f"{self.name} needs the observation {needed!r}; {spec.scenario} gives {', '.join(names)}."
+                    f"{self.name} needs the observation {needed!r}; {spec.scenario} gives "
+                    f"{', '.join(names)}."
                 )
         if min(self.noise, self.prior) <= 0 or self.forgetting < 0:
-            raise ConfigError(f"{self.name}: noise and prior must be positive, forgetting at least 0.")
+            raise ConfigError(
+                f"{self.name}: noise and prior must be positive, forgetting at least 0."
+            )
         engine = spec.engine
         return GradientClimber(
             moves_for(spec),

@@ -22,7 +22,8 @@ class Moves:
     def action(self, swimming: Array, turning: Array) -> Array:
         """Return actions for `swimming` bool [N] and `turning` [N] (+1 left, -1 right, 0 straight).
 
-        Where actions exclude one another turning comes first. In between, continuous turn rates use |turning| < 1.
+        Where actions exclude one another turning comes first. In between, continuous turn rates use
+        |turning| < 1.
         """
         if isinstance(self.space, Continuous):
             speed = jnp.where(swimming & (turning == 0), 1.0, -1.0)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-
 from swarmctl.agents.options import AgentConfig
+
 from swarmctl.core.config import key as config_key
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.spec import ActionSpace, AgentSpec, Continuous, Discrete
 from swarmctl.core.tree import pytree, static
-
-import dataclasses
 
 Array = jax.Array
 
@@ -33,7 +32,9 @@ class Random(Agent):
     def act(
         self, inputs: AgentInputs, memory: Any, key: Array, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """Draw; `deterministic` makes no difference, since a random agent without chance is another agent."""
+        """Draw; `deterministic` makes no difference, since a random agent without chance is another
+        agent.
+        """
         count = inputs.observation.shape[0]
         if isinstance(self.space, Discrete):
             return jax.random.randint(key, (count,), 0, self.space.n), memory
@@ -89,7 +90,8 @@ class ConstantConfig(AgentConfig):
                 values = (1.0, *(0.0,) * (space.size - 1)) if values == "swim" else ()
             if len(values) != space.size or any(abs(v) > 1 for v in values):
                 raise ConfigError(
-                    f"constant: action {self.action!r} does not fit {spec.scenario}, which takes {space.size} numbers "
+                    f"constant: action {self.action!r} does not fit {spec.scenario}, which takes "
+                    f"{space.size} numbers "
                     f"in [-1, 1]: {', '.join(spec.action_names)}."
                 )
             return Constant(jnp.asarray(values))

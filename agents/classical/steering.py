@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-
 from swarmctl.agents.classical.moves import Moves, moves_for
 from swarmctl.agents.options import AgentConfig
+
 from swarmctl.core.config import key as config_key
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import ConfigError
@@ -22,12 +22,13 @@ Array = jax.Array
 
 @pytree
 class SteerToSource(Agent):
-    """Swim if the source lies within `acceptance` [] rad of the director, else turn towards it; rest on arrival.
+    """Swim if the source lies within `acceptance` [] rad of the director, else turn towards it;
+    rest on arrival.
 
-    It reads positions and directors, so it is the ceiling for agents that only sense. With swimming or turning, but not
-    both at once, the best acceptance angle θ* for a far source maximises sin θ*/(θ* + (1 - e^(-κ(π-θ*)))/κ), with
-    κ = ω/D_r (drift of a two-state swimmer; confirmed by simulation).
-    `source` [D] µm; `arrival` [] µm: closer than this it rests.
+    It reads positions and directors, so it is the ceiling for agents that only sense. With swimming
+    or turning, but not both at once, the best acceptance angle θ* for a far source maximises sin
+    θ*/(θ* + (1 - e^(-κ(π-θ*)))/κ), with κ = ω/D_r (drift of a two-state swimmer; confirmed by
+    simulation). `source` [D] µm; `arrival` [] µm: closer than this it rests.
     """
 
     output: ClassVar[Literal["action", "command"]] = "action"
@@ -74,9 +75,13 @@ class SteerToSourceConfig(AgentConfig):
     """Keys of the steering oracle."""
 
     name: ClassVar[str] = "steer-to-source"
-    source: tuple[float, ...] | None = config_key(None, "where to go; the middle of the box if left out", "um")
+    source: tuple[float, ...] | None = config_key(
+        None, "where to go; the middle of the box if left out", "um"
+    )
     acceptance: float | None = config_key(
-        None, "swim if the source is within this angle; half of what one decision turns if left out", "rad"
+        None,
+        "swim if the source is within this angle; half of what one decision turns if left out",
+        "rad",
     )
     arrival: float = config_key(0.0, "rest closer than this", "um")
 
@@ -84,7 +89,9 @@ class SteerToSourceConfig(AgentConfig):
         """Return the agent."""
         engine = spec.engine
         if engine.dimension != 2:
-            raise ConfigError(f"{self.name} steers in the plane; the engine is {engine.dimension}D.")
+            raise ConfigError(
+                f"{self.name} steers in the plane; the engine is {engine.dimension}D."
+            )
         source = self.source or tuple(length / 2 for length in engine.box)
         acceptance = self.acceptance
         if acceptance is None:

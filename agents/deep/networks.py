@@ -14,7 +14,10 @@ Array = jax.Array
 
 @pytree
 class MLP:
-    """Layers of tanh units and a linear last layer: `weights` [in,out] and `biases` [out] per layer."""
+    """Layers of tanh units and a linear last layer.
+
+    `weights` [in,out] and `biases` [out] per layer.
+    """
 
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]

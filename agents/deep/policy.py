@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-
 from swarmctl.agents.deep.networks import MLP, init_mlp
+
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import PolicyFileError
 from swarmctl.core.spec import ActionSpace, AgentSpec, Discrete
@@ -24,7 +24,8 @@ OBSERVATION_BOUND = 10.0
 class Policy(Agent):
     """Maps every colloid's own observation to its own action; no memory.
 
-    Discrete actions are drawn from a categorical distribution, continuous ones from a Gaussian squashed by tanh.
+    Discrete actions are drawn from a categorical distribution, continuous ones from a Gaussian
+    squashed by tanh.
 
     Attributes:
         actor: MLP from F to the number of actions, or of continuous numbers.
@@ -44,12 +45,16 @@ class Policy(Agent):
     observation_names: tuple[str, ...] = static()
 
     def check(self, spec: AgentSpec) -> None:
-        """Raise PolicyFileError, naming both sides, unless observation and actions are those it was made for."""
+        """Raise PolicyFileError, naming both sides, unless observation and actions are those it was
+        made for.
+        """
         if spec.action_space != self.space or spec.observation_names != self.observation_names:
             raise PolicyFileError(
                 f"this policy was made for actions {self.space} and observations "
-                f"({', '.join(self.observation_names)}); {spec.scenario} has actions {spec.action_space} and "
-                f"observations ({', '.join(spec.observation_names)}). Train a policy for it, or use the scenario with "
+                f"({', '.join(self.observation_names)}); {spec.scenario} has actions "
+                f"{spec.action_space} and "
+                f"observations ({', '.join(spec.observation_names)}). Train a policy for it, or "
+                "use the scenario with "
                 "the keys that the policy was trained with."
             )
 
@@ -77,7 +82,8 @@ class Policy(Agent):
     def sample(self, head: Array, key: Array) -> tuple[Array, Array]:
         """Draw from the distribution that `head` [...,K] describes.
 
-        Returns (raw action, log probability [...]); raw is i32 [...] or the Gaussian number [...,A] before tanh.
+        Returns (raw action, log probability [...]); raw is i32 [...] or the Gaussian number [...,A]
+        before tanh.
         """
         if isinstance(self.space, Discrete):
             log_p = jax.nn.log_softmax(head)
@@ -91,9 +97,11 @@ class Policy(Agent):
         return raw, self.log_prob(head, raw)[0]
 
     def log_prob(self, head: Array, raw: Array) -> tuple[Array, Array]:
-        """Return (log probability [...] of the squashed action, entropy [...]) of raw actions under `head` [...,K].
+        """Return (log probability [...] of the squashed action, entropy [...]) of raw actions under
+        `head` [...,K].
 
-        For continuous actions the entropy is the sample estimate -log p(a), which has the right gradient on average.
+        For continuous actions the entropy is the sample estimate -log p(a), which has the right
+        gradient on average.
         """
         if isinstance(self.space, Discrete):
             log_p = jax.nn.log_softmax(head)

@@ -1,6 +1,7 @@
 """Proximal policy optimisation (Schulman et al., arXiv:1707.06347): keys, advantages and loss.
 
-The loss is a mean over colloids and time, so that the learning rate does not depend on the number of colloids.
+The loss is a mean over colloids and time, so that the learning rate does not depend on the number
+of colloids.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-
 from swarmctl.agents.deep.policy import Policy, init_policy
 from swarmctl.agents.options import AgentConfig
+
 from swarmctl.core.config import key as config_key
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.spec import AgentSpec
@@ -28,9 +29,13 @@ class PPOConfig(AgentConfig):
     name: ClassVar[str] = "ppo"
     learns: ClassVar[bool] = True
 
-    hidden: tuple[int, ...] = config_key((32, 32), "widths of the hidden layers of actor and critic")
+    hidden: tuple[int, ...] = config_key(
+        (32, 32), "widths of the hidden layers of actor and critic"
+    )
     swarms: int = config_key(128, "swarms simulated side by side")
-    rollout: int = config_key(32, "decisions between updates; must divide the horizon or be its multiple")
+    rollout: int = config_key(
+        32, "decisions between updates; must divide the horizon or be its multiple"
+    )
     epochs: int = config_key(4, "passes over a rollout")
     minibatches: int = config_key(4, "minibatches per pass; must divide swarms")
     learning_rate: float = config_key(3e-3, "Adam's step size at the start")
@@ -71,8 +76,8 @@ class PPOConfig(AgentConfig):
 class Batch:
     """A rollout or a part of it; leading axes [T,B,N] or fewer.
 
-    observation [...,F], raw action [...] or [...,A], log_prob, advantage, target value, weight (1 where the colloid was
-    in the episode, else 0).
+    observation [...,F], raw action [...] or [...,A], log_prob, advantage, target value, weight (1
+    where the colloid was in the episode, else 0).
     """
 
     observation: Array
@@ -88,9 +93,9 @@ def advantages(
 ) -> Array:
     """Generalised advantage estimates [T,...] (Schulman et al., arXiv:1506.02438).
 
-    `value` [T,...] is that of the observation acted on, `bootstrap` [T,...] that of the observation the action led to, which
-    must be 0 after a termination and the value of the *final* observation at a truncation; `ends` bool [T,...] marks both, and
-    cuts the sum there.
+    `value` [T,...] is that of the observation acted on, `bootstrap` [T,...] that of the observation
+    the action led to, which must be 0 after a termination and the value of the *final* observation
+    at a truncation; `ends` bool [T,...] marks both, and cuts the sum there.
     """
 
     def backward(next_advantage: Array, step: tuple[Array, ...]) -> tuple[Array, Array]:
@@ -106,7 +111,10 @@ def advantages(
 
 
 def loss(policy: Policy, batch: Batch, config: PPOConfig) -> tuple[Array, dict[str, Array]]:
-    """Clipped surrogate, value and entropy loss, averaged over the weighted samples; and figures to watch."""
+    """Clipped surrogate, value and entropy loss, averaged over the weighted samples.
+
+    And figures to watch.
+    """
     total = jnp.maximum(jnp.sum(batch.weight), 1)
 
     def mean(x: Array) -> Array:

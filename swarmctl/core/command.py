@@ -17,7 +17,9 @@ Array = jax.Array
 
 @pytree
 class FieldCommand:
-    """A global field: bias [D], amplitude [D], axis [3] (of rotation), frequency [] Hz, phase [] rad, gradient [D,D]."""
+    """A global field: bias [D], amplitude [D], axis [3] (of rotation), frequency [] Hz, phase []
+    rad, gradient [D,D].
+    """
 
     bias: Array
     amplitude: Array
@@ -29,7 +31,8 @@ class FieldCommand:
 
 @pytree
 class Command:
-    """What is asked of every colloid for the next control interval, in lab units; None for an unused channel.
+    """What is asked of every colloid for the next control interval, in lab units; None for an
+    unused channel.
 
     Attributes:
         speed: [N] µm/s along the director. Force = friction x velocity.
@@ -125,7 +128,8 @@ def check_command(command: Command, spec: EngineSpec) -> None:
         array = np.asarray(value)
         if array.shape != shape:
             raise CommandError(
-                f"command: {name} has shape {array.shape}; engine {spec.name!r} with {n} colloids in {d}D "
+                f"command: {name} has shape {array.shape}; engine {spec.name!r} with {n} colloids "
+                f"in {d}D "
                 f"expects {shape}."
             )
         finite = np.isfinite(array).reshape(n, -1).all(axis=1)
@@ -133,7 +137,9 @@ def check_command(command: Command, spec: EngineSpec) -> None:
             moot = ~np.asarray(command.has_heading, bool)
             zero = (np.abs(array).sum(axis=1) == 0) & ~moot
             if zero.any():
-                raise CommandError(f"command: heading of colloid {int(zero.argmax())} has no length.")
+                raise CommandError(
+                    f"command: heading of colloid {int(zero.argmax())} has no length."
+                )
             finite |= moot
         if not finite.all():
             bad = np.flatnonzero(~finite)

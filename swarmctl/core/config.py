@@ -1,7 +1,8 @@
-"""Frozen, typed configurations: built from TOML tables and `key=value` texts, written back, and described.
+"""Frozen, typed configurations: built from TOML tables and `key=value` texts, written back, and
+described.
 
-Every configuration is a frozen dataclass whose fields are made by `key`. Quantities carry their unit in the
-field; files and the command line may say "2.14 um", Python code passes plain numbers.
+Every configuration is a frozen dataclass whose fields are made by `key`. Quantities carry their
+unit in the field; files and the command line may say "2.14 um", Python code passes plain numbers.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ def key(default: Any, doc: str, unit: str | None = None, positional: bool = Fals
 
 
 def build(cls: type[T], data: Mapping[str, Any], path: str = "") -> T:
-    """Build a configuration from a mapping (a TOML table). Unknown keys are refused with the nearest name.
+    """Build a configuration from a mapping (a TOML table). Unknown keys are refused with the
+    nearest name.
 
-    Raises UnknownNameError for an unknown key, UnitError for a quantity that cannot be read and ConfigError
-    for a value of the wrong type or out of range.
+    Raises UnknownNameError for an unknown key, UnitError for a quantity that cannot be read and
+    ConfigError for a value of the wrong type or out of range.
     """
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
@@ -117,7 +119,7 @@ def _convert_plain(hint: Any, value: Any, unit: str | None, where: str) -> Any:
         return Path(value)
     if hint is Any:
         return value
-    if isinstance(value, bool) and hint is not bool or not isinstance(value, hint):
+    if (isinstance(value, bool) and hint is not bool) or not isinstance(value, hint):
         raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}.")
     return value
 
@@ -218,9 +220,9 @@ def dump_toml(data: Mapping[str, Any]) -> str:
 def _dump_table(table: Mapping[str, Any], path: str, lines: list[str]) -> None:
     nested = {}
     for name, value in table.items():
-        if isinstance(value, Mapping):
-            nested[name] = value
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        if isinstance(value, Mapping) or (
+            isinstance(value, list) and value and isinstance(value[0], Mapping)
+        ):
             nested[name] = value
         else:
             lines.append(f"{name} = {_toml_value(value)}")

@@ -1,4 +1,7 @@
-"""The contracts: what an engine, an observable, a task, an action map and an agent promise. See decision 0001."""
+"""The contracts: what an engine, an observable, a task, an action map and an agent promise.
+
+See decision 0001.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ Array = jax.Array
 
 @pytree
 class Flags:
-    """Physical failures of the last control interval, as values: bool [] each, and `limited` bool [N]."""
+    """Physical failures of the last control interval, as values.
+
+    Bool [] each, and `limited` bool [N].
+    """
 
     overlap: Array
     overflow: Array
@@ -52,7 +58,9 @@ def raise_flags(flags: Flags, spec: EngineSpec) -> None:
 
 @dataclass(frozen=True)
 class Status:
-    """How a step went: flags (None on hardware), free information, and a fault that truncates the episode."""
+    """How a step went: flags (None on hardware), free information, and a fault that truncates the
+    episode.
+    """
 
     flags: Flags | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
@@ -61,7 +69,10 @@ class Status:
 
 @dataclass(frozen=True)
 class Transition:
-    """What a step of an engine returns: the state after it, what was really done, and how it went."""
+    """What a step of an engine returns.
+
+    The state after it, what was really done, and how it went.
+    """
 
     state: SwarmState
     applied: Command
@@ -75,11 +86,17 @@ class Engine(ABC):
 
     @abstractmethod
     def reset(self, seed: int) -> SwarmState:
-        """Start an episode. In simulation equal seeds give equal episodes; on hardware nothing is teleported."""
+        """Start an episode. In simulation equal seeds give equal episodes.
+
+        On hardware nothing is teleported.
+        """
 
     @abstractmethod
     def step(self, command: Command) -> Transition:
-        """Apply a command for one control interval. Raises PhysicsError, CommandError, CapabilityError."""
+        """Apply a command for one control interval.
+
+        Raises PhysicsError, CommandError, CapabilityError.
+        """
 
     @abstractmethod
     def stop(self, reason: str) -> None:
@@ -93,7 +110,8 @@ class Engine(ABC):
 class PureEngine(Engine):
     """An engine whose motion is a pure function that can be jitted, scanned and vmapped.
 
-    Three kinds of data, never mixed: State (pytree), Params (arrays one may vmap over), Config (static).
+    Three kinds of data, never mixed: State (pytree), Params (arrays one may vmap over), Config
+    (static).
     """
 
     @abstractmethod
@@ -114,8 +132,8 @@ class PureEngine(Engine):
     def observe_state(self, state: Any, params: Any) -> SwarmState:
         """Return what is observed of an engine state."""
 
-    def check_start(self, state: Any) -> None:  # noqa: B027 - not every engine can fail to start
-        """Raise PlacementError if a fresh state (concrete, any batch shape) cannot be started from."""
+    def check_start(self, state: Any) -> None:
+        """Raise PlacementError if a fresh state (concrete, any batch) cannot be started from."""
 
 
 class Observable(ABC):
@@ -146,9 +164,7 @@ class Task(ABC):
         """Return the memory at the start of an episode; leaves have N rows."""
 
     @abstractmethod
-    def evaluate(
-        self, state: SwarmState, memory: Any, space: Space
-    ) -> tuple[Array, Array, Any]:
+    def evaluate(self, state: SwarmState, memory: Any, space: Space) -> tuple[Array, Array, Any]:
         """Return (reward f [N], terminated bool [N], memory) from the state after the action."""
 
 
@@ -192,8 +208,8 @@ class Agent(ABC):
 
     output: ClassVar[Literal["action", "command"]]
 
-    def check(self, spec: AgentSpec) -> None:  # noqa: B027 - agents that fit everywhere need no check
-        """Raise CapabilityError or PolicyFileError if this agent cannot act there, naming both sides."""
+    def check(self, spec: AgentSpec) -> None:  # noqa: B027 - most agents fit everywhere
+        """Raise CapabilityError or PolicyFileError, naming both sides, if it cannot act there."""
 
     @abstractmethod
     def init_memory(self, spec: AgentSpec) -> Any:

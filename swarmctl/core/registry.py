@@ -12,7 +12,10 @@ from swarmctl.core.errors import ConfigError, DuplicateNameError, UnknownNameErr
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered thing: `target` is ``"module:attribute"``, resolved when it is first needed."""
+    """One registered thing.
+
+    `target` is ``"module:attribute"``, resolved when it is first needed.
+    """
 
     name: str
     target: str

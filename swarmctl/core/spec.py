@@ -1,4 +1,7 @@
-"""What is known of an engine and of an environment before anything is connected. Hashable, without JAX."""
+"""What is known of an engine and of an environment before anything is connected.
+
+Hashable, without JAX.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,8 @@ class Requirements:
         missing = self.channels - spec.capabilities
         if missing:
             raise CapabilityError(
-                f"the scenario commands {', '.join(sorted(missing))}, which engine {spec.name!r} does not take; "
+                f"the scenario commands {', '.join(sorted(missing))}, which engine {spec.name!r} "
+                "does not take; "
                 f"it takes {', '.join(sorted(spec.capabilities))}."
             )
         for name in ("capacity", "dimension"):
@@ -102,7 +106,8 @@ class Requirements:
                 )
         if not math.isclose(self.control_interval, spec.control_interval, rel_tol=1e-6):
             raise ConfigError(
-                f"the scenario decides every {self.control_interval:g} s, engine {spec.name!r} every "
+                f"the scenario decides every {self.control_interval:g} s, engine {spec.name!r} "
+                "every "
                 f"{spec.control_interval:g} s; set both to the same control interval."
             )
 

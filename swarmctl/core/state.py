@@ -17,8 +17,8 @@ Array = jax.Array
 class Bodies:
     """Rigid objects besides the colloids; M of them.
 
-    centre [M,D] µm, angle [M] rad in 2D or quaternion [M,4] in 3D, velocity [M,D] µm/s and angular_velocity [M] or
-    [M,3] rad/s over the last control interval.
+    centre [M,D] µm, angle [M] rad in 2D or quaternion [M,4] in 3D, velocity [M,D] µm/s and
+    angular_velocity [M] or [M,3] rad/s over the last control interval.
     """
 
     centre: Array
@@ -80,13 +80,18 @@ class SwarmState:
 
 @pytree
 class Space:
-    """Box lengths `size` [D] µm and which axes are periodic: the one place that knows the minimum image."""
+    """Box lengths `size` [D] µm and which axes are periodic.
+
+    The one place that knows the minimum image.
+    """
 
     size: Array
     periodic: tuple[bool, ...] = static()
 
     def displacement(self, start: Array, end: Array) -> Array:
-        """Shortest vector(s) [...,D] µm from `start` to `end`, across periodic faces where that is shorter."""
+        """Shortest vector(s) [...,D] µm from `start` to `end`, across periodic faces where that is
+        shorter.
+        """
         delta = end - start
         if not any(self.periodic):
             return delta
@@ -100,7 +105,9 @@ class Space:
         return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
 
     def wrap(self, position: Array) -> tuple[Array, Array]:
-        """Return (position inside the box along periodic axes, image count i32) for positions [...,D] µm."""
+        """Return (position inside the box along periodic axes, image count i32) for positions
+        [...,D] µm.
+        """
         boxes = jnp.where(jnp.asarray(self.periodic), jnp.floor(position / self.size), 0.0)
         return position - boxes * self.size, boxes.astype(jnp.int32)
 
@@ -108,7 +115,8 @@ class Space:
 def renew_rows(memory: Any, fresh: Any, renewed: Array) -> Any:
     """Take the rows of `fresh` where `renewed` bool [N] holds; leaves have N rows, others are kept.
 
-    Used where the identity of a slot changed: the memory of the colloid that was there must not be inherited.
+    Used where the identity of a slot changed: the memory of the colloid that was there must not be
+    inherited.
     """
 
     def choose(old: Array, new: Array) -> Array:

@@ -17,6 +17,6 @@ def static(**kwargs: Any) -> Any:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, static))
 def pytree(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass whose fields are leaves or subtrees, except those declared `static`."""
+    """Make a frozen dataclass whose fields are leaves or subtrees, unless declared `static`."""
     frozen = dataclasses.dataclass(frozen=True)(cls)
     return jax.tree_util.register_dataclass(frozen)

@@ -25,8 +25,8 @@ def _registry() -> Any:
 def parse_quantity(value: object, unit: str, name: str = "value") -> float:
     """Turn a number or a text with a unit into a float in ``unit``.
 
-    A bare number is taken to be in ``unit`` already. A text must carry a unit of the same dimension, unless
-    ``unit`` is empty (a pure number). Raises UnitError.
+    A bare number is taken to be in ``unit`` already. A text must carry a unit of the same
+    dimension, unless ``unit`` is empty (a pure number). Raises UnitError.
 
     >>> parse_quantity("2140 nm", "um", "radius")
     2.14

@@ -1,4 +1,7 @@
-"""What is simulated or watched: box, fluid, species, contacts. Plain values, hashable, no arrays, no JAX."""
+"""What is simulated or watched.
+
+Box, fluid, species, contacts. Plain values, hashable, no arrays, no JAX.
+"""
 
 from __future__ import annotations
 
@@ -85,10 +88,14 @@ class Placement:
     region: Literal["box", "ball", "points"] = key(
         "box", "box: anywhere; ball: a disc (2D) or ball (3D); points: as listed"
     )
-    centre: tuple[float, ...] | None = key(None, "centre of the ball; the box centre if left out", "um")
+    centre: tuple[float, ...] | None = key(
+        None, "centre of the ball; the box centre if left out", "um"
+    )
     radius: float | None = key(None, "radius of the ball that holds the colloids' centres", "um")
     inner_radius: float = key(0.0, "centres stay out of this radius around the centre", "um")
-    positions: tuple[tuple[float, ...], ...] = key((), "one point per colloid, for region points", "um")
+    positions: tuple[tuple[float, ...], ...] = key(
+        (), "one point per colloid, for region points", "um"
+    )
     directors: tuple[tuple[float, ...], ...] = key((), "one director per colloid, any length but 0")
 
     def __post_init__(self) -> None:
@@ -133,17 +140,21 @@ class Species:
         if not (math.isfinite(self.speed_max) and self.speed_max >= 0):
             raise ConfigError(f"{where}: speed_max must be at least 0, got {self.speed_max}.")
         if not (math.isfinite(self.speed_min) and self.speed_min <= self.speed_max):
-            raise ConfigError(f"{where}: speed_min {self.speed_min} exceeds speed_max {self.speed_max}.")
+            raise ConfigError(
+                f"{where}: speed_min {self.speed_min} exceeds speed_max {self.speed_max}."
+            )
         if not (math.isfinite(self.turn_rate_max) and self.turn_rate_max >= 0):
-            raise ConfigError(f"{where}: turn_rate_max must be at least 0, got {self.turn_rate_max}.")
+            raise ConfigError(
+                f"{where}: turn_rate_max must be at least 0, got {self.turn_rate_max}."
+            )
 
 
 @dataclass(frozen=True)
 class World:
     """Box, fluid and species with the time step of their motion.
 
-    The default contact energy is max(k_B T, γ v_max (r_i + r_j)), so that a pushing swimmer sinks in by about 1 %
-    of a diameter.
+    The default contact energy is max(k_B T, γ v_max (r_i + r_j)), so that a pushing swimmer sinks
+    in by about 1 % of a diameter.
     """
 
     box: Box = key(Box(), "box and boundaries")
@@ -202,7 +213,8 @@ class World:
         if filled > allowed * room:
             most = int(allowed * room / _ball_volume(species.radius, dimension))
             raise PlacementError(
-                f"species {species.name!r}: {species.count} colloids of radius {species.radius:g} µm do not fit "
+                f"species {species.name!r}: {species.count} colloids of radius {species.radius:g} "
+                "µm do not fit "
                 f"in {place}: at most {most} can be placed at random without overlap. "
                 "Take fewer or smaller colloids, or more room."
             )
@@ -259,7 +271,8 @@ def steps_per_interval(interval: float, time_step: float) -> int:
     if steps < 1 or abs(ratio - steps) > 1e-6 * max(steps, 1):
         lower, upper = max(1, math.floor(ratio)), max(1, math.ceil(ratio))
         raise ConfigError(
-            f"control interval {interval:g} s is {ratio:.6g} time steps of {time_step:g} s; it must be a whole number. "
+            f"control interval {interval:g} s is {ratio:.6g} time steps of {time_step:g} s; it "
+            "must be a whole number. "
             f"Nearest time steps that fit: {interval / upper:.6g} s or {interval / lower:.6g} s."
         )
     return steps

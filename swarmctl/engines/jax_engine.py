@@ -44,8 +44,8 @@ class JaxEngine(PureEngine):
         world: what is simulated.
         control_interval: s, a whole number of the world's time steps.
 
-    The pure functions `init`, `advance` and `observe_state` can be jitted, scanned and vmapped; `reset` and `step` are the
-    stateful shell on them, which turns flags into exceptions.
+    The pure functions `init`, `advance` and `observe_state` can be jitted, scanned and vmapped;
+    `reset` and `step` are the stateful shell on them, which turns flags into exceptions.
     Raises ConfigError or PlacementError for a world that cannot be simulated as described.
     """
 
@@ -188,7 +188,10 @@ class JaxEngine(PureEngine):
     # The stateful shell
 
     def reset(self, seed: int) -> SwarmState:
-        """Start an episode; equal seeds give equal episodes. Raises PlacementError if colloids overlap."""
+        """Start an episode; equal seeds give equal episodes.
+
+        Raises PlacementError if colloids overlap.
+        """
         init_key, self._key = jax.random.split(jax.random.key(seed))
         self._state = self._jit_init(init_key, self._params)
         self.check_start(self._state)
@@ -197,17 +200,16 @@ class JaxEngine(PureEngine):
     def step(self, command: Command) -> Transition:
         """Apply a command for one control interval.
 
-        Raises SwarmctlError before the first reset, CommandError or CapabilityError for a bad command, OverlapError
-        or DivergenceError if the motion failed; the state before the step is then kept.
+        Raises SwarmctlError before the first reset, CommandError or CapabilityError for a bad
+        command, OverlapError or DivergenceError if the motion failed; the state before the step is
+        then kept.
         """
         if self._state is None or self._key is None:
             raise SwarmctlError("engine 'jax': call reset(seed) before the first step.")
         check_command(command, self.spec)
         command = jax.tree.map(jnp.asarray, command)
         key, next_key = jax.random.split(self._key)
-        state, applied, flags, observed = self._jit_advance(
-            key, self._state, command, self._params
-        )
+        state, applied, flags, observed = self._jit_advance(key, self._state, command, self._params)
         raise_flags(flags, self.spec)
         self._state, self._key = state, next_key
         return Transition(observed, applied, Status(flags=flags))
@@ -225,4 +227,3 @@ class JaxEngine(PureEngine):
     def close(self) -> None:
         """Release the state."""
         self._state = None
-

@@ -29,8 +29,8 @@ class ScalarField(ABC):
 class PointSource(ScalarField):
     """Concentration around a point source, f(d) = λ/(λ + d): 1 at the source, ½ at the distance λ.
 
-    Far away it falls as 1/d, like the stationary solution of diffusion from a small sphere in three dimensions.
-    `source` [D] µm, `length` λ [] µm.
+    Far away it falls as 1/d, like the stationary solution of diffusion from a small sphere in three
+    dimensions. `source` [D] µm, `length` λ [] µm.
     """
 
     source: Array

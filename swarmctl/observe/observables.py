@@ -43,7 +43,10 @@ class FieldValue(Observable):
 
 @pytree
 class FieldChange(Observable):
-    """scale x [f(r_t) - f(r_{t-1})]: how the field changed during the last control interval; 0 at the start."""
+    """scale x [f(r_t) - f(r_{t-1})].
+
+    How the field changed during the last control interval; 0 at the start.
+    """
 
     field: ScalarField
     scale: Array
@@ -65,9 +68,11 @@ class FieldChange(Observable):
 
 @pytree
 class OwnMotion(Observable):
-    """What the colloid did during the last interval: velocity along its director and turn rate, each over its scale.
+    """What the colloid did during the last interval: velocity along its director and turn rate,
+    each over its scale.
 
-    `speed` [] µm/s and `turn_rate` [] rad/s are the scales. In 3D the turn rate is the length of the rotation vector.
+    `speed` [] µm/s and `turn_rate` [] rad/s are the scales. In 3D the turn rate is the length of
+    the rotation vector.
     """
 
     speed: Array

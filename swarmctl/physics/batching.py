@@ -15,8 +15,9 @@ Array = jax.Array
 def batch_last(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make `vmap` of `function` move the mapped axis behind all others instead of in front.
 
-    `function` takes and returns arrays whose leading axes are its own and whose trailing axes, any number of them, are
-    batches. Arguments that are not mapped arrive with a trailing axis of length 1. Nested vmaps append further axes.
+    `function` takes and returns arrays whose leading axes are its own and whose trailing axes, any
+    number of them, are batches. Arguments that are not mapped arrive with a trailing axis of length
+    1. Nested vmaps append further axes.
     """
     wrapped = custom_vmap(function)
 

@@ -2,9 +2,9 @@
 
     dr = (v n̂ + u + F/γ) dt + √(2 k_B T dt/γ) ξ        dn̂ = (ω dt + √(2 k_B T dt/γ_r) ξ_r) × n̂
 
-The scheme is of weak order one: Euler for contacts, the mean of old and new director for the swimming, rotations that keep the
-director's length. Displacements are summed within the interval and the rounding remainder is carried to the next,
-so that slow drifts survive float32.
+The scheme is of weak order one: Euler for contacts, the mean of old and new director for the
+swimming, rotations that keep the director's length. Displacements are summed within the interval
+and the rounding remainder is carried to the next, so that slow drifts survive float32.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ Array = jax.Array
 
 @pytree
 class MotionState:
-    """Positions [N,D] µm (wrapped), image counts i32 [N,D], rounding remainders [N,D] µm, directors [N,D]."""
+    """Positions [N,D] µm (wrapped), image counts i32 [N,D], rounding remainders [N,D] µm, directors
+    [N,D].
+    """
 
     position: Array
     image: Array
@@ -38,7 +40,10 @@ class MotionState:
 
 @pytree
 class Drive:
-    """What moves the colloids during an interval: speed [N] µm/s, velocity [N,D] µm/s, turn_rate [N,1] or [N,3] rad/s."""
+    """What moves the colloids during an interval.
+
+    Speed [N] µm/s, velocity [N,D] µm/s, turn_rate [N,1] or [N,3] rad/s.
+    """
 
     speed: Array
     velocity: Array
@@ -47,7 +52,10 @@ class Drive:
 
 @pytree
 class Motion:
-    """What an interval brought: displacement [N,D] µm, rotation [N,1] or [N,3] rad, overlap and diverged bool []."""
+    """What an interval brought.
+
+    Displacement [N,D] µm, rotation [N,1] or [N,3] rad, overlap and diverged bool [].
+    """
 
     displacement: Array
     rotation: Array
@@ -59,7 +67,8 @@ class Motion:
 def interval_motion(
     config: MotionConfig,
 ) -> Callable[[Array, MotionState, Drive, MotionParams], tuple[MotionState, Motion]]:
-    """Return the function (key words u32 [2], state, drive, params) -> (state, motion) of one control interval.
+    """Return the function (key words u32 [2], state, drive, params) -> (state, motion) of one
+    control interval.
 
     It can be jitted, scanned and vmapped over every argument; mapped axes are laid out last.
     """

@@ -1,7 +1,7 @@
 """Repulsive contacts between spheres, and of spheres with the faces of a hard box (WCA).
 
-With c = r_i + r_j and u = (c/r)², the WCA force is 12 ε u³ (u³ - 1)/r for u > 1: zero at contact, so that the cutoff is the
-sum of the radii exactly, with σ = c 2^(-1/6) and stiffness 72 ε/c².
+With c = r_i + r_j and u = (c/r)², the WCA force is 12 ε u³ (u³ - 1)/r for u > 1: zero at contact,
+so that the cutoff is the sum of the radii exactly, with σ = c 2^(-1/6) and stiffness 72 ε/c².
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Array = jax.Array
 DEEPEST = 0.3
 """Fraction of the contact distance below which the force no longer grows."""
 OVERLAP = 0.7
-"""Fraction of the contact distance below which a pair, or a sphere and a face, count as overlapping."""
+"""Fraction of the contact distance below which spheres, or a sphere and a face, overlap."""
 STIFFNESS = 72.0
 """Second derivative of the WCA potential at contact, in ε/c²."""
 
@@ -39,7 +39,9 @@ def wca_factor(square: Array, contact: Array, energy: Array) -> tuple[Array, Arr
 def pair_energy(
     push_i: Array, push_j: Array, contact: Array, thermal: Array, given: Array | None
 ) -> Array:
-    """ε of a pair: as given, or max(k_B T, γ v_max (r_i + r_j)) with the stronger swimmer's push γ v_max."""
+    """ε of a pair: as given, or max(k_B T, γ v_max (r_i + r_j)) with the stronger swimmer's push γ
+    v_max.
+    """
     if given is not None:
         return given
     return jnp.maximum(thermal, jnp.maximum(push_i, push_j) * contact)
@@ -56,7 +58,8 @@ def sphere_forces(
 ) -> tuple[Array, Array]:
     """Contact forces [D,N,*batch] in pN, and the largest (contact/r)² of every sphere [N,*batch].
 
-    position [D,N,*batch] µm, radius and push [N,*batch or 1s], thermal [*batch or 1s], size [D,*batch or 1s].
+    position [D,N,*batch] µm, radius and push [N,*batch or 1s], thermal [*batch or 1s], size
+    [D,*batch or 1s].
     """
     count, batch = position.shape[1], position.shape[2:]
     if count == 1:
@@ -78,7 +81,12 @@ def sphere_forces(
 
     if count * count * math.prod(batch) <= ALL_PAIRS_ELEMENTS:
         delta, factor, u = towards(
-            position[:, None], radius[None], push[None], position[:, :, None], radius[:, None], push[:, None]
+            position[:, None],
+            radius[None],
+            push[None],
+            position[:, :, None],
+            radius[:, None],
+            push[:, None],
         )
         itself = jnp.eye(count, dtype=bool).reshape((count, count) + (1,) * len(batch))
         factor, u = jnp.where(itself, 0, factor), jnp.where(itself, 0, u)
@@ -88,9 +96,7 @@ def sphere_forces(
 
     def row(j: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         *force, deepest = carry
-        delta, factor, u = towards(
-            position[:, j], radius[j], push[j], position, radius, push
-        )
+        delta, factor, u = towards(position[:, j], radius[j], push[j], position, radius, push)
         other = index != j
         factor = jnp.where(other, factor, 0)
         force = [f + factor * d for f, d in zip(force, delta, strict=True)]

@@ -1,8 +1,9 @@
 """Counter-based noise in 32-bit integer arithmetic: bounded, mean 0, variance 1. See decision 0002.
 
-A weak-order-one scheme needs noise whose first three moments match those of a Gaussian (Kloeden and Platen,
-Numerical Solution of Stochastic Differential Equations, section 14.1). Here a value is the centred sum of the four bytes
-of a hash of (particle, step, key): mean 0, variance 1, skewness 0, excess kurtosis -0.30, bounded by 3.45.
+A weak-order-one scheme needs noise whose first three moments match those of a Gaussian (Kloeden and
+Platen, Numerical Solution of Stochastic Differential Equations, section 14.1). Here a value is the
+centred sum of the four bytes of a hash of (particle, step, key): mean 0, variance 1, skewness 0,
+excess kurtosis -0.30, bounded by 3.45.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ _SPREAD = (0x7FEB352D, 0x846CA68B)
 
 
 def _spread(x: Array) -> Array:
-    """Mix the bits of every u32 word: lowbias32 of C. Wellons, Hash Prospector, 2018; one to one."""
+    """Mix the bits of every u32 word.
+
+    Lowbias32 of C. Wellons, Hash Prospector, 2018; one to one.
+    """
     first, second = (jnp.uint32(v) for v in _SPREAD)
     x = (x ^ (x >> jnp.uint32(16))) * first
     x = (x ^ (x >> jnp.uint32(15))) * second
@@ -32,12 +36,14 @@ def _spread(x: Array) -> Array:
 
 
 def hash_words(a: Array, b: Array, c: Array, d: Array) -> tuple[Array, Array, Array, Array]:
-    """Hash four u32 arrays (broadcast together) into four u32 arrays, each bit depending on all inputs; one to one.
+    """Hash four u32 arrays (broadcast together) into four u32 arrays, each bit depending on all
+    inputs; one to one.
 
-    The pcg4d construction of Jarzynski and Olano, Hash Functions for GPU Rendering, JCGT 9(3), 2020, between two
-    additions: every input word is spread first, without which its highest bits reach too few others, and the
-    high halves are folded onto the low ones once more at the end. The inputs are spread before they are
-    broadcast, which costs next to nothing.
+    The pcg4d construction of Jarzynski and Olano, Hash Functions for GPU Rendering, JCGT 9(3),
+    2020, between two
+    additions: every input word is spread first, without which its highest bits reach too few
+    others, and the high halves are folded onto the low ones once more at the end. The inputs are
+    spread before they are broadcast, which costs next to nothing.
     """
     multiplier, increment, half = (jnp.uint32(v) for v in (_MULTIPLIER, _INCREMENT, 16))
     a, b, c, d = (_spread(x) * multiplier + increment for x in (a, b, c, d))
@@ -51,7 +57,10 @@ def hash_words(a: Array, b: Array, c: Array, d: Array) -> tuple[Array, Array, Ar
 
 
 def unit_noise(word: Array, dtype: jnp.dtype) -> Array:
-    """Turn u32 words into noise of mean 0 and variance 1, symmetric and bounded: the sum of four bytes."""
+    """Turn u32 words into noise of mean 0 and variance 1, symmetric and bounded.
+
+    The sum of four bytes.
+    """
     low = jnp.uint32(0x00FF00FF)
     pairs = (word & low) + ((word >> jnp.uint32(8)) & low)
     total = (pairs & jnp.uint32(0xFFFF)) + (pairs >> jnp.uint32(16))
@@ -64,8 +73,8 @@ def particle_noise(
 ) -> list[Array]:
     """Noise of one time step: `components` arrays [count, *batch] of mean 0 and variance 1.
 
-    `key_words` are two u32 arrays [*batch]; (particle, component, step) count from there, so that no two calls with
-    different keys or steps share a value.
+    `key_words` are two u32 arrays [*batch]; (particle, component, step) count from there, so that
+    no two calls with different keys or steps share a value.
     """
     k0, k1 = key_words
     hashes = -(-components // WORDS_PER_HASH)

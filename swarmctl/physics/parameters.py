@@ -23,8 +23,9 @@ MOST_STIFF = 0.2
 class MotionParams:
     """Numbers of the motion, for N colloids.
 
-    size [D] µm; thermal_energy [] pN µm; radius [N] µm; friction [N] pN s/µm; rotational_friction [N] pN s µm;
-    speed_min, speed_max [N] µm/s; turn_rate_max [N] rad/s; contact_energy [] pN µm or None for the default.
+    size [D] µm; thermal_energy [] pN µm; radius [N] µm; friction [N] pN s/µm; rotational_friction
+    [N] pN s µm; speed_min, speed_max [N] µm/s; turn_rate_max [N] rad/s; contact_energy [] pN µm or
+    None for the default.
     """
 
     size: Array
@@ -45,7 +46,7 @@ class MotionParams:
 
 @dataclasses.dataclass(frozen=True)
 class MotionConfig:
-    """What is static: count, boundaries, time step, steps per control interval, contacts on or off."""
+    """What is static: count, boundaries, time step, steps per interval, contacts on or off."""
 
     count: int
     boundaries: tuple[Boundary, ...]
@@ -99,7 +100,9 @@ def motion_params(world: World) -> MotionParams:
 
 
 def check_stiffness(world: World) -> None:
-    """Raise ConfigError if the time step cannot resolve the stiffest contact (or face) of the world."""
+    """Raise ConfigError if the time step cannot resolve the stiffest contact (or face) of the
+    world.
+    """
     hard = "hard" in world.box.boundaries
     if not (world.contacts or hard):
         return
@@ -120,8 +123,10 @@ def check_stiffness(world: World) -> None:
     if world.time_step * worst > MOST_STIFF * (1 + 1e-9):
         raise ConfigError(
             f"the time step {world.time_step:g} s is too long for the {what}: "
-            f"time step x stiffness / friction is {world.time_step * worst:.3g}, at most {MOST_STIFF} is resolved. "
-            f"Use a time step of {MOST_STIFF / worst:.3g} s or less, a lower speed_max, or a lower contact_energy."
+            f"time step x stiffness / friction is {world.time_step * worst:.3g}, at most "
+            f"{MOST_STIFF} is resolved. "
+            f"Use a time step of {MOST_STIFF / worst:.3g} s or less, a lower speed_max, or a "
+            "lower contact_energy."
         )
 
 

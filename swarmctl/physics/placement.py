@@ -1,4 +1,7 @@
-"""Where colloids are before time 0: at points, or at random without overlap in a box, disc or ball."""
+"""Where colloids are before time 0.
+
+At points, or at random without overlap in a box, disc or ball.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ _GAP = 1e-4  # relative gap that is aimed at, so that rounding leaves no contact
 def place(key: Array, world: World, params: MotionParams) -> tuple[Array, Array, Array]:
     """Return (position [N,D] µm, director [N,D], overlap bool []) for a world.
 
-    Random centres are drawn uniformly in their region and moved apart until no two spheres overlap; `overlap` is true
-    if that failed. Can be jitted and vmapped.
+    Random centres are drawn uniformly in their region and moved apart until no two spheres overlap;
+    `overlap` is true if that failed. Can be jitted and vmapped.
     """
     dtype = params.size.dtype
     position_key, director_key = jax.random.split(key)
@@ -50,7 +53,8 @@ def check_points(world: World) -> None:
         outside = (x < radius) | (x > size[axis] - radius)
         if kind == "hard" and outside.any():
             raise PlacementError(
-                f"colloid at {position[outside.argmax()]} µm sticks out of the hard box of {tuple(size)} µm."
+                f"colloid at {position[outside.argmax()]} µm sticks out of the hard box of "
+                f"{tuple(size)} µm."
             )
     if not world.contacts:
         return
@@ -62,7 +66,8 @@ def check_points(world: World) -> None:
     if (gap < -1e-9).any():
         i, j = np.unravel_index(gap.argmin(), gap.shape)
         raise PlacementError(
-            f"colloids placed at {position[i]} and {position[j]} µm overlap by {-gap[i, j]:.3g} µm; "
+            f"colloids placed at {position[i]} and {position[j]} µm overlap by {-gap[i, j]:.3g} "
+            "µm; "
             "move the points apart."
         )
 
@@ -139,9 +144,7 @@ def _separate(position: Array, world: World, params: MotionParams) -> tuple[Arra
         def row(j: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             shift, any_left = carry
             delta = position - position[j]
-            delta = delta - jnp.where(
-                periodic, params.size * jnp.round(delta / params.size), 0
-            )
+            delta = delta - jnp.where(periodic, params.size * jnp.round(delta / params.size), 0)
             distance = jnp.sqrt(jnp.sum(delta**2, -1))
             contact = params.radius + params.radius[j]
             depth = jnp.where(index != j, contact * (1 + _GAP) - distance, 0)

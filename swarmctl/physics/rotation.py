@@ -9,7 +9,8 @@ Array = jax.Array
 
 
 def rotate(director: Array, turn: Array) -> Array:
-    """Rotate directors [D,...] by `turn`: angles [1,...] in 2D, rotation vectors [3,...] in 3D, in rad.
+    """Rotate directors [D,...] by `turn`: angles [1,...] in 2D, rotation vectors [3,...] in 3D, in
+    rad.
 
     Cayley's form with g = tan(angle/2) to fifth order: exact orthogonality, no trigonometry.
     """

@@ -17,10 +17,11 @@ Array = jax.Array
 
 @pytree
 class GradientSensing(Task):
-    """Pays k [f(r_t) - f(r_{t-1})], how much the field grew during the interval; `rectified` pays max(0, ...) of it.
+    """Pays k [f(r_t) - f(r_{t-1})], how much the field grew during the interval; `rectified` pays
+    max(0, ...) of it.
 
-    Unrectified rewards telescope to k [f(r_T) - f(r_0)], so that only the climb pays. Rectified ones also pay for
-    going to and fro (decision 0004). `scale` k [].
+    Unrectified rewards telescope to k [f(r_T) - f(r_0)], so that only the climb pays. Rectified
+    ones also pay for going to and fro (decision 0004). `scale` k [].
     """
 
     field: ScalarField
@@ -31,9 +32,7 @@ class GradientSensing(Task):
         """Last field value [N]."""
         return self.field.value(state.position, space)
 
-    def evaluate(
-        self, state: SwarmState, memory: Any, space: Space
-    ) -> tuple[Array, Array, Any]:
+    def evaluate(self, state: SwarmState, memory: Any, space: Space) -> tuple[Array, Array, Any]:
         """Return (reward [N], never terminated, field value [N])."""
         value = self.field.value(state.position, space)
         reward = self.scale * (value - memory)

@@ -94,40 +94,31 @@ def state_not_changed(case: FunctionalCase) -> Iterator[str]:
 )
 def keys_used_once(case: FunctionalCase) -> Iterator[str]:
     """Let JAX follow the keys through reset and two steps."""
-    env = case.env
-
-    def run(first, second, third, actions, params):  # type: ignore[no-untyped-def]
-        _, state = env.reset(first, params)
-        _, state, *_ = env.step(second, state, actions[0], params)
-        return env.step(third, state, actions[1], params)[0]
-
-    parts = jax.random.split(jax.random.key(1), 3)
-    keys = [jax.random.wrap_key_data(words) for words in jax.random.key_data(parts)]
     with jax.debug_key_reuse(True):
         try:
-            jax.jit(run)(*keys, case.actions[:2], case.params)
+            case.compiled_anew = case.traced_anew()
         except jax.errors.KeyReuseError as error:
             yield f"a key is used twice: {str(error).splitlines()[0]}"
 
 
 @suite.rule(
     "seeded",
-    "equal keys give equal results, bit for bit, also when compiled anew",
+    "equal keys give equal results, bit for bit, and those of another trace but for rounding",
     "draw only from the key that is passed in: no numpy generator, clock or global",
     needs=["shapes"],
 )
 def seeded(case: FunctionalCase) -> Iterator[str]:
     """Run the same reset and step twice, and once more from a fresh trace."""
-    env, key, action, params = case.env, case.keys[1], case.actions[0], case.params
-    first = case.jit_step(key, case.start[1], action, params)
-    again = case.jit_step(key, case.start[1], action, params)
-    anew = jax.jit(lambda k, s, a, p: env.step(k, s, a, p))(key, case.start[1], action, params)
-    for name, other in (("twice", again), ("compiled anew", anew)):
-        for text in differences(first, other, exact=True):
-            yield f"step with equal keys, {name}: {text}"
-    fresh = jax.jit(lambda k, p: env.reset(k, p))(case.keys[0], params)
-    for text in differences(case.start, fresh, exact=True):
-        yield f"reset with equal keys, compiled anew: {text}"
+    key, action, params = case.keys[1], case.actions[0], case.params
+    first, again = (case.jit_step(key, case.start[1], action, params) for _ in range(2))
+    for text in differences(first, again, exact=True):
+        yield f"step with equal keys, twice: {text}"
+    for text in differences(case.start, case.jit_reset(case.keys[0], params), exact=True):
+        yield f"reset with equal keys, twice: {text}"
+    reset, step = case.compiled_anew or case.traced_anew()
+    for name, one, other in (("reset", case.start, reset), ("step", first, step)):
+        for text in differences(one, other):
+            yield f"{name} with equal keys, compiled anew: {text}"
 
 
 @suite.rule(

@@ -92,6 +92,7 @@ class FunctionalCase:
         self.actions = random_actions(action_key, env.spec, (self.length,))
         self.jit_step = jax.jit(env.step)
         self.jit_reset = jax.jit(env.reset)
+        self.compiled_anew: Any = None
 
     @functools.cached_property
     def start(self) -> tuple[Array, Any]:
@@ -106,6 +107,21 @@ class FunctionalCase:
             self.env.step, self.keys[0], reset[1], self.actions[0], self.params
         )
         return reset, step
+
+    def traced_anew(self) -> tuple[Any, Any]:
+        """Trace, compile and run reset and two steps together; return what reset and the first step returned."""
+
+        def run(keys: tuple[Array, ...], actions: Array, params: Any) -> tuple[Any, Any]:
+            first = self.env.reset(keys[0], params)
+            second = self.env.step(keys[1], first[1], actions[0], params)
+            third = self.env.step(keys[2], second[1], actions[1], params)
+            # The third result keeps the second step from being left out of the program.
+            return first, (second, third[0])
+
+        words = jax.random.key_data(self.keys[:3])
+        keys = tuple(jax.random.wrap_key_data(row) for row in words)
+        first, (second, _) = jax.jit(run)(keys, self.actions[:2], self.params)
+        return first, second
 
     def loop(self, steps: int) -> tuple[list[Any], Any]:
         """Step in a Python loop; return ([everything that step returned], last state)."""

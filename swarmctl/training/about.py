@@ -54,12 +54,17 @@ def _keys(entry: registry.Entry) -> str:
 
 
 def info(config: InfoConfig) -> str:
-    """Return versions, devices and extras; or the state of a run, after repairing what a kill left."""
+    """Return versions, devices and extras.
+
+    Or the state of a run, after repairing what a kill left.
+    """
     if config.run:
         from swarmctl.records.run_folder import describe_run
 
         return str(describe_run(Path(config.run)))
-    lines = [f"swarmctl {importlib.metadata.version('swarmctl')}, Python {platform.python_version()}"]
+    lines = [
+        f"swarmctl {importlib.metadata.version('swarmctl')}, Python {platform.python_version()}"
+    ]
     lines.append("  " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in CORE))
     lines.append(f"devices\n  {_devices()}")
     lines.append("engines")
@@ -80,7 +85,9 @@ def info(config: InfoConfig) -> str:
 def _devices() -> str:
     import jax
 
-    return ", ".join(f"{device.platform} {device.id} ({device.device_kind})" for device in jax.devices())
+    return ", ".join(
+        f"{device.platform} {device.id} ({device.device_kind})" for device in jax.devices()
+    )
 
 
 def check(config: CheckConfig) -> Any:
@@ -101,7 +108,10 @@ def describe_result(result: Any) -> tuple[str, int]:
     if hasattr(result, "policies"):
         last = [row for row in result.metrics if row["episode_return"] is not None]
         earned = f", last return {last[-1]['episode_return']:.3f}" if last else ""
-        return f"{len(result.policies)} policies in {result.seconds:.0f} s{earned}: {result.path}", 0
+        return (
+            f"{len(result.policies)} policies in {result.seconds:.0f} s{earned}: {result.path}",
+            0,
+        )
     if hasattr(result, "movie"):
         lines = [str(path) for path in (*result.movie.paths, result.still, result.trajectory)]
         lines += [f"no {name}: {why}" for name, why in result.movie.skipped.items()]

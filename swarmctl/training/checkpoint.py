@@ -1,4 +1,4 @@
-"""Checkpoints: the whole training state as named arrays, written atomically, for an exact resume."""
+"""Checkpoints: the whole training state as arrays, written atomically, for an exact resume."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def load_checkpoint(folder: Path, like: Any) -> tuple[Any, dict[str, str]]:
         if arrays[name].shape != leaf.shape or arrays[name].dtype != leaf.dtype:
             raise RunFolderError(
                 f"{file}: {name} is {arrays[name].dtype}{arrays[name].shape}, "
-                f"expected {leaf.dtype}{leaf.shape}; resume with the configuration and precision of the run."
+                f"expected {leaf.dtype}{leaf.shape}; resume with the configuration and precision "
+                "of the run."
             )
     return jax.tree.unflatten(structure, [jnp.asarray(arrays[name]) for name in names]), metadata

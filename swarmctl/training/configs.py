@@ -23,7 +23,9 @@ class DemoConfig:
 
     def __post_init__(self) -> None:
         if self.seeds < 2:
-            raise ConfigError(f"demo: an interval over seeds needs at least 2 of them, got {self.seeds}.")
+            raise ConfigError(
+                f"demo: an interval over seeds needs at least 2 of them, got {self.seeds}."
+            )
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,7 @@ class RenderConfig:
 class CheckConfig:
     """Run the contracts on a scenario, an engine or an agent, registered or your own."""
 
-    target: str = key(
-        "Chemotaxis-v0", "a registered name, or my_file.py:MyThing", positional=True
-    )
+    target: str = key("Chemotaxis-v0", "a registered name, or my_file.py:MyThing", positional=True)
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,11 @@ class DemoResult:
 
 
 def demo(config: DemoConfig, say: Callable[[str], None] = print) -> DemoResult:
-    """Train `seeds` policies for Chemotaxis-v0 and compare them with random, hand-written and all-seeing control.
+    """Train `seeds` policies for Chemotaxis-v0 and compare them with random, hand-written and
+    all-seeing control.
 
-    Writes the policy of the seed with the median return, its trajectory (H5MD), movie and still, the learning curve and the
-    figures into `out`. Raises RunFolderError if it cannot be written.
+    Writes the policy of the seed with the median return, its trajectory (H5MD), movie and still,
+    the learning curve and the figures into `out`. Raises RunFolderError if it cannot be written.
     """
     started = time.perf_counter()
     experiment = experiment_from_tables(
@@ -74,7 +75,8 @@ def demo(config: DemoConfig, say: Callable[[str], None] = print) -> DemoResult:
         env = experiment.env()
         count, box = env.scenario.world.capacity, env.scenario.world.box.size
         say(
-            f"{count} colloids in a box of {box[0]:g} x {box[1]:g} µm sense only how the concentration "
+            f"{count} colloids in a box of {box[0]:g} x {box[1]:g} µm sense only how the "
+            "concentration "
             "changes; they learn to climb it."
         )
         baselines = {
@@ -107,9 +109,7 @@ def _rows(
         "oracle": f"{env.scenario.baselines['oracle']} (sees all; ceiling)",
     }
     rows = {
-        role: Row(
-            labels[role], bootstrap_interval(e.returns), bootstrap_interval(e.final_measure)
-        )
+        role: Row(labels[role], bootstrap_interval(e.returns), bootstrap_interval(e.final_measure))
         for role, e in baselines.items()
     }
     # Training seeds are the independent samples of what training gives, not swarms or colloids.
@@ -131,7 +131,8 @@ def _verdicts(
     distance = rows["trained"].distance[0]
     steps, seconds = _time_to_solved(result, solved_below)
     when = (
-        f"; in training first after {steps / 1e6:.1f} M agent-steps, {seconds:.0f} s of updates (median seed)"
+        f"; in training first after {steps / 1e6:.1f} M agent-steps, {seconds:.0f} s of updates "
+        "(median seed)"
         if math.isfinite(steps)
         else ""
     )
@@ -139,18 +140,25 @@ def _verdicts(
         "beats random": (trained[1] > random[2], "the 95 % intervals do not overlap"),
         "as good as by hand": (
             below <= 0.02,
-            f"{abs(below):.1%} {'below' if below > 0 else 'above'} the best hand-written controller (at most 2 % below)",
+            f"{abs(below):.1%} {'below' if below > 0 else 'above'} the best hand-written "
+            "controller (at most 2 % below)",
         ),
-        "near the ceiling": (share >= 0.8, f"{share:.1%} of what the all-seeing oracle earns (at least 80 %)"),
+        "near the ceiling": (
+            share >= 0.8,
+            f"{share:.1%} of what the all-seeing oracle earns (at least 80 %)",
+        ),
         "solved": (
             distance < solved_below,
-            f"mean distance {distance:.1f} µm, below {solved_below:.1f} µm = {SOLVED:g} x the oracle's{when}",
+            f"mean distance {distance:.1f} µm, below {solved_below:.1f} µm = {SOLVED:g} x the "
+            f"oracle's{when}",
         ),
     }
 
 
 def _time_to_solved(result: TrainResult, solved_below: float) -> tuple[float, float]:
-    """Median over seeds of the agent steps and seconds until finished episodes end below the distance."""
+    """Median over seeds of the agent steps and seconds until finished episodes end below the
+    distance.
+    """
     reached = []
     for seed in result.seeds:
         seconds = 0.0
@@ -211,8 +219,10 @@ def _show(
         trajectory.time,
         caption=(
             "Each colloid senses only how the concentration changes along its own path.",
-            f"Return {reward[0]:.2f} [{reward[1]:.2f}, {reward[2]:.2f}] over {len(trained)} training seeds; "
-            f"random {rows['random'].reward[0]:.2f}, seeing everything {rows['oracle'].reward[0]:.2f}.",
+            f"Return {reward[0]:.2f} [{reward[1]:.2f}, {reward[2]:.2f}] over {len(trained)} "
+            "training seeds; "
+            f"random {rows['random'].reward[0]:.2f}, seeing everything "
+            f"{rows['oracle'].reward[0]:.2f}.",
         ),
         metric=others,
         metric_label=f"mean {scenario.measure_name}",
@@ -260,7 +270,9 @@ def format_demo(result: DemoResult) -> str:
     width = max(len(row.label) for row in result.rows.values())
     lines = ["", f"{'':{width}}  {'return [95 %]':^22}  {'distance, last quarter (µm)':^27}"]
     for row in result.rows.values():
-        lines.append(f"{row.label:{width}}  {_interval(row.reward, 3):^22}  {_interval(row.distance, 1):^27}")
+        lines.append(
+            f"{row.label:{width}}  {_interval(row.reward, 3):^22}  {_interval(row.distance, 1):^27}"
+        )
     lines.append("")
     for name, (passed, why) in result.verdicts.items():
         lines.append(f"{'yes' if passed else 'NO ':3}  {name}: {why}")

@@ -32,7 +32,8 @@ class Evaluation:
 
     Attributes:
         returns: [E], reward summed over the episode and averaged over the colloids.
-        measure: [E,T], mean of the scenario's measure over the present colloids after every decision.
+        measure: [E,T], mean of the scenario's measure over the present colloids after every
+            decision.
     """
 
     returns: np.ndarray
@@ -47,7 +48,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Rollout:
-    """One recorded episode: states (leaves [T+1,...]), actions or commands, applied commands, rewards [T,N]."""
+    """One recorded episode.
+
+    States (leaves [T+1,...]), actions or commands, applied commands, rewards [T,N].
+    """
 
     states: SwarmState
     applied: Any
@@ -59,9 +63,11 @@ class Rollout:
 def act_and_step(
     env: SwarmEnv, agent: Agent, params: EnvParams, deterministic: bool, carry: Any, step_key: Array
 ) -> tuple[Any, dict[str, Any]]:
-    """One decision of the loop that owns the engine: observe, act, move. For scans and for Python loops.
+    """One decision of the loop that owns the engine: observe, act, move. For scans and for Python
+    loops.
 
-    The carry is (observation, environment state, memory); memory rows restart where the identity changed.
+    The carry is (observation, environment state, memory); memory rows restart where the identity
+    changed.
     """
     observation, state, memory = carry
     act_key, move_key = jax.random.split(step_key)
@@ -97,8 +103,8 @@ def evaluate_agent(
 ) -> Evaluation:
     """Run an agent for whole episodes in `episodes` swarms side by side.
 
-    Equal seeds give equal starts and noise to every agent. Raises PolicyFileError or CapabilityError if the agent does not
-    fit, PhysicsError if a motion failed.
+    Equal seeds give equal starts and noise to every agent. Raises PolicyFileError or
+    CapabilityError if the agent does not fit, PhysicsError if a motion failed.
     """
     if episodes < 1:
         raise ConfigError(f"evaluate: episodes must be at least 1, got {episodes}.")
@@ -107,7 +113,8 @@ def evaluate_agent(
     returns, measure, failed = _episodes(env, deterministic)(agent, keys, env.params())
     if bool(np.any(failed)):
         raise PhysicsError(
-            f"{env.scenario.id}: colloids overlapped or diverged in {int(np.sum(failed))} of {episodes} swarms; "
+            f"{env.scenario.id}: colloids overlapped or diverged in {int(np.sum(failed))} of "
+            f"{episodes} swarms; "
             "use a shorter time_step."
         )
     return Evaluation(np.asarray(returns, float), np.asarray(measure, float))
@@ -157,7 +164,9 @@ def record_episode(
     first, steps = jax.tree.map(np.asarray, run(agent, jax.random.key(seed)))
     flags = steps["flags"]
     if np.any(flags.overlap | flags.overflow | flags.diverged):
-        raise PhysicsError(f"{env.scenario.id}: colloids overlapped or diverged; use a shorter time_step.")
+        raise PhysicsError(
+            f"{env.scenario.id}: colloids overlapped or diverged; use a shorter time_step."
+        )
     states = jax.tree.map(lambda a, b: np.concatenate([a[None], b]), first, steps["swarm"])
     return Rollout(
         states, steps["applied"], steps["requested"], steps["reward"], steps["observation"]
@@ -165,7 +174,8 @@ def record_episode(
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """Evaluate agents on one scenario: agent -> "return" and "measure" -> (mean, low, high) with 95 % intervals over swarms.
+    """Evaluate agents on one scenario: agent -> "return" and "measure" -> (mean, low, high) with 95
+    % intervals over swarms.
 
     Raises UnknownNameError, PolicyFileError, CapabilityError, ConfigError.
     """
@@ -220,10 +230,9 @@ def find_agent(name: str, env: SwarmEnv, options: Mapping[str, Any] | None = Non
         return make_agent(name, env.spec, **dict(options or {}))
     if not Path(name).exists() and "/" not in name:
         raise UnknownNameError(
-            f"Unknown agent {name!r}, and no folder of that name. {nearest(name, registry.agents.names())}"
+            f"Unknown agent {name!r}, and no folder of that name. "
+            f"{nearest(name, registry.agents.names())}"
         )
     agent = load_agent(name)
     agent.check(env.spec)
     return agent
-
-

@@ -1,4 +1,6 @@
-"""Experiments: scenario, engine, agent and training as one typed configuration, from TOML or from names."""
+"""Experiments: scenario, engine, agent and training as one typed configuration, from TOML or from
+names.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,10 @@ SECTIONS = ("scenario", "engine", "agent", "training")
 
 
 def experiment_from_tables(data: Mapping[str, Any]) -> Experiment:
-    """Build an experiment from nested tables. Unknown sections and keys are refused with the nearest name."""
+    """Build an experiment from nested tables.
+
+    Unknown sections and keys are refused with the nearest name.
+    """
     for section, table in data.items():
         if section not in SECTIONS:
             raise UnknownNameError(f"Unknown section [{section}]. {nearest(section, SECTIONS)}")
@@ -96,7 +101,10 @@ def _section(name: str, make: Any) -> Any:
 
 
 def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experiment:
-    """Read an experiment: a TOML file, a run's folder, or a scenario id; then lay `a.b=value` texts over it."""
+    """Read an experiment: a TOML file, a run's folder, or a scenario id.
+
+    Then lay `a.b=value` texts over it.
+    """
     return experiment_from_tables(apply_overrides(_read(source), overrides))
 
 

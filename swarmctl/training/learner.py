@@ -1,4 +1,7 @@
-"""The training program of PPO: rollout, advantages and update in one jitted function over many swarms."""
+"""The training program of PPO.
+
+Rollout, advantages and update in one jitted function over many swarms.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ class ObservationMoments:
 class TrainState:
     """Everything that the next update depends on; saving it allows an exact resume.
 
-    `earned` f [B] is the return of the running episodes, `whole` bool [B] whether they are seen from their start.
+    `earned` f [B] is the return of the running episodes, `whole` bool [B] whether they are seen
+    from their start.
     """
 
     policy: Policy
@@ -62,7 +66,8 @@ class Learner:
             divisors = [d for d in range(1, horizon + 1) if horizon % d == 0]
             nearest = min(divisors, key=lambda d: abs(d - config.rollout))
             raise ConfigError(
-                f"ppo: a rollout of {config.rollout} decisions does not divide the horizon of {horizon}; "
+                f"ppo: a rollout of {config.rollout} decisions does not divide the horizon of "
+                f"{horizon}; "
                 f"use {nearest}, so that episodes end with rollouts."
             )
         if updates < 1:

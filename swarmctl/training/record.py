@@ -35,7 +35,9 @@ from swarmctl.viz.still import still
 
 @dataclass(frozen=True)
 class RenderResult:
-    """What `render` wrote: the movie's files (and what was skipped, why), the still, the trajectory."""
+    """What `render` wrote: the movie's files (and what was skipped, why), the still, the
+    trajectory.
+    """
 
     movie: MovieFiles
     still: Path
@@ -113,13 +115,13 @@ def frames(
     every: int = 2,
     title: str = "",
 ) -> Iterator[np.ndarray]:
-    """Yield pictures u8 [H,W,3] of a trajectory, with trails, and its last state once more at the end."""
+    """Yield pictures u8 [H,W,3] of a trajectory, with trails, and its last state once more at the
+    end.
+    """
     size = np.asarray(scenario.world.box.size)
     periodic = np.asarray(scenario.world.box.periodic)
     wrapped = np.where(periodic, trajectory.position % size, trajectory.position)
-    renderer = FrameRenderer(
-        scenario_scene(scenario, title or scenario.id), (size_px, size_px)
-    )
+    renderer = FrameRenderer(scenario_scene(scenario, title or scenario.id), (size_px, size_px))
     last = len(wrapped) - 1
     for t in dict.fromkeys([*range(0, last + 1, every), last]):
         trail = wrapped[max(0, t - TRAIL) : t + 1]
@@ -148,7 +150,9 @@ def render(config: RenderConfig) -> RenderResult:
         elif tables:
             experiment = experiment_from_tables(tables)
         else:
-            raise ConfigError(f"{path}: does not say of which scenario it is; give one with --scenario.")
+            raise ConfigError(
+                f"{path}: does not say of which scenario it is; give one with --scenario."
+            )
         scenario = experiment.scenario.build()
     else:
         named = config.source in registry.agents

@@ -1,4 +1,6 @@
-"""The verb `train`: seeds of an experiment one after the other, into a run folder, resumable at any moment."""
+"""The verb `train`: seeds of an experiment one after the other, into a run folder, resumable at any
+moment.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ from swarmctl.agents.saving import save_agent
 from swarmctl.core.errors import ConfigError, PhysicsError, RunFolderError
 from swarmctl.records.metrics import MetricsLog, TensorBoardLog, read_metrics, truncate_metrics
 from swarmctl.records.run_folder import RunFolder
-from swarmctl.training.configs import TrainConfig
 from swarmctl.training.checkpoint import FILE, load_checkpoint, save_checkpoint
+from swarmctl.training.configs import TrainConfig
 from swarmctl.training.experiment import Experiment, load_experiment
 from swarmctl.training.learner import Learner
 
@@ -30,7 +32,9 @@ METRICS = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished run: its folder, one policy per seed, the metrics as rows, and seconds spent updating."""
+    """A finished run: its folder, one policy per seed, the metrics as rows, and seconds spent
+    updating.
+    """
 
     path: Path
     seeds: tuple[int, ...]
@@ -42,9 +46,10 @@ class TrainResult:
 def train(config: TrainConfig) -> TrainResult:
     """Train every seed of an experiment and return the policies.
 
-    The run folder holds config.toml, run.json, metrics.jsonl (a row per update), tensorboard/, and per seed a checkpoint,
-    the final policy, the best one and, if there is a goal, the first that reached it. A run that was killed goes on
-    with `resume=True` and ends bit-equal on the same device and thread count.
+    The run folder holds config.toml, run.json, metrics.jsonl (a row per update), tensorboard/, and
+    per seed a checkpoint, the final policy, the best one and, if there is a goal, the first that
+    reached it. A run that was killed goes on with `resume=True` and ends bit-equal on the same
+    device and thread count.
     Raises ConfigError, UnknownNameError, RunFolderError, PhysicsError.
     """
     if config.resume:
@@ -64,12 +69,16 @@ def check_learns(experiment: Experiment) -> None:
     """Raise ConfigError if the agent of an experiment does not learn."""
     if not isinstance(experiment.agent, PPOConfig):
         raise ConfigError(
-            f"agent {experiment.agent.name!r} does not learn; train ppo, or evaluate {experiment.agent.name!r}."
+            f"agent {experiment.agent.name!r} does not learn; train ppo, or evaluate "
+            f"{experiment.agent.name!r}."
         )
 
 
 def train_in(run: RunFolder, experiment: Experiment, progress: bool = True) -> TrainResult:
-    """Train all seeds of an experiment in a run folder that is open; what is there already is not done again."""
+    """Train all seeds of an experiment in a run folder that is open.
+
+    What is there already is not done again.
+    """
     check_learns(experiment)
     assert isinstance(experiment.agent, PPOConfig)
     learner = Learner(experiment.env(), experiment.agent, experiment.training.updates)
@@ -130,23 +139,25 @@ class _SeedRun:
                     dynamic_ncols=True,
                 )
             )
-            for update, state, row in self._updates(state, done):  # noqa: B007 - used after
+            for update, trained, row in self._updates(state, done):
                 metrics.write(row)
                 numbers = {k: v for k, v in row.items() if isinstance(v, float)}
                 board.scalars(update, numbers)
                 bar.update()
                 if row["episode_return"] is not None:
                     bar.set_postfix_str(
-                        f"return {row['episode_return']:.3f}, {row['steps_per_s'] / 1e6:.2f} M steps/s"
+                        f"return {row['episode_return']:.3f}, {row['steps_per_s'] / 1e6:.2f} M "
+                        "steps/s"
                     )
-                self._keep(state, row)
+                policy = trained.policy
+                self._keep(policy, row)
                 last = update + 1 == self.updates or self._stopped()
                 if last or (update + 1) % self.experiment.training.checkpoint_every == 0:
-                    self._checkpoint(state, update + 1)
+                    self._checkpoint(trained, update + 1)
                 if last:
                     break
-        save_agent(state.policy, self.folder / "policy", self._about())
-        return state.policy
+        save_agent(policy, self.folder / "policy", self._about())
+        return policy
 
     def _start(self) -> tuple[Any, int]:
         if not (self.folder / FILE).exists():
@@ -169,7 +180,8 @@ class _SeedRun:
             elapsed = time.perf_counter() - started
             if values.pop("failed"):
                 raise PhysicsError(
-                    f"seed {self.seed}, update {update}: colloids overlapped or diverged during training; "
+                    f"seed {self.seed}, update {update}: colloids overlapped or diverged during "
+                    "training; "
                     "use a shorter scenario.time_step or lower speeds. The last checkpoint is kept."
                 )
             row = {
@@ -186,19 +198,19 @@ class _SeedRun:
             }
             yield update, state, row
 
-    def _keep(self, state: Any, row: dict[str, Any]) -> None:
+    def _keep(self, policy: Policy, row: dict[str, Any]) -> None:
         """Keep the best policy, and the first that reached the goal."""
         reached = row["episode_return"]
         if reached is None:
             return
-        # The return was earned by the policy before this update; the one after it is what can be kept.
+        # The policy before this update earned it; the one after it is what can be kept.
         if reached > self.best.value:
             self.best.value = reached
-            save_agent(state.policy, self.folder / "best", self._about(episode_return=reached))
+            save_agent(policy, self.folder / "best", self._about(episode_return=reached))
         goal = self.experiment.training.goal
         if goal is not None and reached >= goal and not self.best.reached:
             self.best.reached = True
-            save_agent(state.policy, self.folder / "goal", self._about(episode_return=reached))
+            save_agent(policy, self.folder / "goal", self._about(episode_return=reached))
 
     def _stopped(self) -> bool:
         return self.best.reached and self.experiment.training.stop_at_goal
@@ -218,7 +230,10 @@ class _SeedRun:
 def training_curves(
     metrics: list[dict[str, Any]], name: str = "episode_return"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (agent steps [K], values [S,K]) of a metric over the updates that every seed has; NaN where none ended."""
+    """Return (agent steps [K], values [S,K]) of a metric over the updates that every seed has.
+
+    NaN where none ended.
+    """
     seeds = list(dict.fromkeys(row["seed"] for row in metrics))
     rows = {(row["seed"], row["update"]): row for row in metrics}
     common = sorted(
@@ -230,5 +245,3 @@ def training_curves(
         for seed in seeds
     ]
     return steps, np.asarray(values, float)
-
-

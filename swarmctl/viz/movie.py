@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import zlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from PIL import GifImagePlugin, Image
@@ -118,37 +119,76 @@ class _NoEncoderError(Exception):
     """There is no ffmpeg to be run."""
 
 
+class _Encoder:
+    """An ffmpeg that reads raw frames from a pipe."""
+
+    def __init__(self, command: list[str]) -> None:
+        # No preexec_fn: with one, Python forks, which JAX's threads do not survive.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the encoder
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors
+            )
+        except OSError:
+            self._errors.close()
+            raise
+
+    def send(self, picture: np.ndarray) -> None:
+        """Give one frame. Raises OSError with ffmpeg's words if it has died."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(picture.tobytes())
+        except OSError:
+            self.finish()
+            raise
+
+    def finish(self) -> None:
+        """Wait for the film to be whole. Raises OSError with ffmpeg's words if it failed."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        status = self._process.wait()
+        if status:
+            self._errors.seek(0)
+            words = self._errors.read().decode(errors="replace").strip()
+            raise OSError(f"ffmpeg failed ({status}): {words}")
+
+    def close(self) -> None:
+        """End ffmpeg, whether it is done or not."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+        self._errors.close()
+
+
 @contextmanager
-def _mp4(path: Path, shape: tuple[int, ...], fps: float) -> Iterator[Generator[None, Any, None]]:
-    """Give an open pipe to ffmpeg; the film is in place when the block is left without an error."""
+def _mp4(path: Path, shape: tuple[int, ...], fps: float) -> Iterator[_Encoder]:
+    """Give a running ffmpeg; the film is in place when the block is left without an error."""
     try:
         import imageio_ffmpeg  # type: ignore[import-untyped]
 
-        imageio_ffmpeg.get_ffmpeg_exe()
+        program = imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError, OSError) as error:
         raise _NoEncoderError(f"ffmpeg is not available: {error}") from error
     height, width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
     with replacing(path) as temporary:
         # Players assume BT.709 for large pictures; ffmpeg would convert by BT.601: a shift in hue.
-        pipe = imageio_ffmpeg.write_frames(
-            temporary,
-            (width, height),
-            fps=fps,
-            codec="libx264",
-            quality=None,
-            bitrate=None,
-            macro_block_size=2,
-            ffmpeg_log_level="error",
-            output_params=[
-                *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
-                *("-crf", "17", "-preset", "medium", "-tune", "animation"),
-                *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
-                *("-movflags", "+faststart"),
-            ],
-        )
-        with closing(pipe):
-            pipe.send(None)
-            yield pipe
+        command = [
+            *(program, "-y", "-loglevel", "error"),
+            *("-f", "rawvideo", "-pix_fmt", "rgb24"),
+            *("-s", f"{width}x{height}", "-r", str(fps), "-i", "-"),
+            *("-an", "-c:v", "libx264", "-pix_fmt", "yuv420p"),
+            *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
+            *("-crf", "17", "-preset", "medium", "-tune", "animation"),
+            *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
+            *("-movflags", "+faststart", str(temporary)),
+        ]
+        with closing(_Encoder(command)) as encoder:
+            yield encoder
+            encoder.finish()
 
 
 class _Spool:
