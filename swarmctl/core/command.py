@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +80,7 @@ def apply_limits(command: Command, limits: Limits) -> tuple[Command, Array]:
     A vector (velocity, turn rate in 3D) keeps its direction when it is cut.
     """
     cut = jnp.zeros(limits.speed_max.shape, bool)
-    changes: dict[str, Array] = {}
+    changes: dict[str, Any] = {}
     if command.speed is not None:
         changes["speed"] = jnp.clip(command.speed, limits.speed_min, limits.speed_max)
         cut |= changes["speed"] != command.speed

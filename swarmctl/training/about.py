@@ -11,14 +11,9 @@ from typing import Any
 from swarmctl.core import registry
 from swarmctl.core.config import describe
 from swarmctl.core.errors import UnknownNameError, nearest
+from swarmctl.core.extras import EXTRAS, has_extra
 from swarmctl.training.configs import CheckConfig, InfoConfig, ListConfig
 
-EXTRAS = {
-    "sb3": ("stable_baselines3", "agents of Stable-Baselines3"),
-    "marl": ("pettingzoo", "the PettingZoo view"),
-    "lab": ("pymmcore_plus", "microscopes through Micro-Manager"),
-    "cluster": ("dask_jobqueue", "ensembles on a cluster"),
-}
 CORE = ("numpy", "jax", "jaxlib", "gymnasium", "optax", "h5py", "safetensors", "matplotlib", "pint")
 
 
@@ -75,10 +70,9 @@ def info(config: InfoConfig) -> str:
             "(https://espressomd.github.io/doc/installation.html)"
         )
     lines.append("extras")
-    for extra, (module, what) in EXTRAS.items():
-        there = importlib.util.find_spec(module) is not None
-        state = "ready" if there else f'missing: pip install "swarmctl[{extra}]"'
-        lines.append(f"  {extra:10} {state} ({what})")
+    for extra, (_, purpose) in EXTRAS.items():
+        state = "ready" if has_extra(extra) else f'missing: pip install "swarmctl[{extra}]"'
+        lines.append(f"  {extra:10} {state} ({purpose})")
     return "\n".join(lines)
 
 

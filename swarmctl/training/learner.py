@@ -98,6 +98,13 @@ class Learner:
         self._pools = {seed: self._pool(seed)}
         return self._jit_init(jax.random.key(seed), self._pools[seed])
 
+    def shapes(self) -> TrainState:
+        """Return the shapes and types of a training state; nothing is computed."""
+        key = jax.random.key(0)
+        return jax.eval_shape(
+            self._init, key, jax.eval_shape(self.auto.prepare, key, self.params)
+        )
+
     def update(self, state: TrainState, seed: int) -> tuple[TrainState, dict[str, Array]]:
         """One rollout and its passes; `state` is consumed. Returns (state, figures)."""
         if seed not in self._pools:

@@ -162,8 +162,7 @@ class _SeedRun:
     def _start(self) -> tuple[Any, int]:
         if not (self.folder / FILE).exists():
             return self.learner.init(self.seed), 0
-        like = jax.eval_shape(self.learner.init, self.seed)
-        state, metadata = load_checkpoint(self.folder, like)
+        state, metadata = load_checkpoint(self.folder, self.learner.shapes())
         self.best = _Best(float(metadata["best"]), metadata["reached"] == "true")
         done = int(state.update)
         if not 0 <= done <= self.updates:
@@ -184,7 +183,7 @@ class _SeedRun:
                     "training; "
                     "use a shorter scenario.time_step or lower speeds. The last checkpoint is kept."
                 )
-            row = {
+            row: dict[str, Any] = {
                 "row": self.number * self.updates + update,
                 "seed": self.seed,
                 "update": update,

@@ -1,0 +1,32 @@
+"""Optional parts: which package an extra brings, and one clear error where it is missing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from swarmctl.core.errors import MissingExtraError
+
+EXTRAS = {
+    "analysis": ("MDAnalysis", "opening trajectories in MDAnalysis"),
+    "sb3": ("stable_baselines3", "agents of Stable-Baselines3"),
+    "marl": ("pettingzoo", "the PettingZoo view"),
+    "lab": ("pymmcore_plus", "microscopes through Micro-Manager"),
+    "cluster": ("dask_jobqueue", "ensembles on a cluster"),
+}
+"""Extra -> (module that must be there, what it is for)."""
+
+
+def import_extra(extra: str) -> ModuleType:
+    """Import the module of an extra. Raises MissingExtraError, which says how to install it."""
+    module, purpose = EXTRAS[extra]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise MissingExtraError(module, extra, purpose) from None
+
+
+def has_extra(extra: str) -> bool:
+    """Whether the module of an extra is installed."""
+    return importlib.util.find_spec(EXTRAS[extra][0]) is not None
