@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+
 from swarmctl.agents.deep.networks import MLP
 from swarmctl.agents.deep.policy import Policy
-
 from swarmctl.core.contracts import Agent
 from swarmctl.core.errors import PolicyFileError, RecordError
 from swarmctl.core.spec import ActionSpace, Continuous, Discrete
@@ -34,7 +33,8 @@ def save_agent(agent: Agent, folder: str | Path, about: Mapping[str, Any] | None
         agent: a Policy.
         folder: made if need be; an older policy there is replaced.
         about: where the policy comes from (scenario keys, seeds, versions), kept under "about".
-    Raises PolicyFileError for other agents: classical ones are made by their name and keys.
+    Raises PolicyFileError for other agents (classical ones are made by their name and keys), and
+    RecordError if the folder cannot be written.
     """
     if not isinstance(agent, Policy):
         raise PolicyFileError(
@@ -135,37 +135,94 @@ def load_agent(path: str | Path) -> Policy:
 
 
 def _assemble(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Policy:
-    def mlp(name: str) -> MLP:
-        sizes = data[name]
-        layers = len(sizes) - 1
-        weights = tuple(jnp.asarray(arrays[f"{name}.weights.{i}"]) for i in range(layers))
-        biases = tuple(jnp.asarray(arrays[f"{name}.biases.{i}"]) for i in range(layers))
-        result = MLP(weights, biases)
-        shapes = [w.shape for w in weights]
-        if shapes != list(itertools.pairwise(sizes)):
-            raise ValueError(f"{name} has layers {shapes}, the description says {sizes}")
-        return result
+    for name, known in (("kind", "mlp"), ("activation", "tanh")):
+        if data[name] != known:
+            raise ValueError(f"{name} {data[name]!r} is not known, only {known!r}")
+    space = _read_space(data["action_space"])
+    names = data["observation_names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("observation_names is not a list of names")
+    outputs = space.n if isinstance(space, Discrete) else space.size
+    layers = {name: _read_sizes(data, name) for name in ("actor", "critic")}
+    for name, last in (("actor", outputs), ("critic", 1)):
+        sizes = layers[name]
+        if (sizes[0], sizes[-1]) != (len(names), last):
+            raise ValueError(
+                f"the {name} maps {sizes[0]} to {sizes[-1]} numbers, "
+                f"the description names {len(names)} observations and {last} {_OUTPUTS[name]}"
+            )
+    _check_arrays(arrays, _expected_shapes(layers, len(names), space))
 
-    kind = dict(data["action_space"])
-    spaces: dict[str, type[ActionSpace]] = {"Discrete": Discrete, "Continuous": Continuous}
-    space = spaces[kind.pop("kind")](**kind)
-    names = tuple(str(name) for name in data["observation_names"])
-    policy = Policy(
+    def mlp(name: str) -> MLP:
+        count = range(len(layers[name]) - 1)
+        return MLP(
+            tuple(jnp.asarray(arrays[f"{name}.weights.{i}"]) for i in count),
+            tuple(jnp.asarray(arrays[f"{name}.biases.{i}"]) for i in count),
+        )
+
+    return Policy(
         actor=mlp("actor"),
         critic=mlp("critic"),
         log_std=jnp.asarray(arrays["log_std"]) if "log_std" in arrays else None,
         mean=jnp.asarray(arrays["mean"]),
         deviation=jnp.asarray(arrays["deviation"]),
         space=space,
-        observation_names=names,
+        observation_names=tuple(names),
     )
-    outputs = space.n if isinstance(space, Discrete) else space.size
-    if policy.actor.sizes[0] != len(names) or policy.actor.sizes[-1] != outputs:
-        raise ValueError(
-            f"the actor maps {policy.actor.sizes[0]} to {policy.actor.sizes[-1]} numbers, "
-            f"the description names {len(names)} observations and {outputs} actions"
-        )
-    finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(policy))
-    if not finite:
-        raise ValueError("a parameter is not finite")
-    return policy
+
+
+_OUTPUTS = {"actor": "actions", "critic": "value"}
+
+
+def _read_space(table: Any) -> ActionSpace:
+    spaces: dict[str, tuple[type[ActionSpace], str]] = {
+        "Discrete": (Discrete, "n"),
+        "Continuous": (Continuous, "size"),
+    }
+    if not isinstance(table, dict) or table.get("kind") not in spaces:
+        raise ValueError(f"action_space {table!r} is not one of {', '.join(spaces)}")
+    space, size = spaces[table["kind"]]
+    if set(table) != {"kind", size} or not _is_count(table[size]):
+        raise ValueError(f"action_space {table!r} needs kind and a whole number {size!r}")
+    return space(table[size])
+
+
+def _read_sizes(data: Mapping[str, Any], name: str) -> list[int]:
+    sizes = data[name]
+    if not isinstance(sizes, list) or len(sizes) < 2 or not all(map(_is_count, sizes)):
+        raise ValueError(f"{name} {sizes!r} is not a list of layer widths")
+    return sizes
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _expected_shapes(
+    layers: Mapping[str, list[int]], observed: int, space: ActionSpace
+) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"mean": (observed,), "deviation": (observed,)}
+    if isinstance(space, Continuous):
+        shapes["log_std"] = (space.size,)
+    for name, sizes in layers.items():
+        for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
+            shapes[f"{name}.weights.{i}"] = (n_in, n_out)
+            shapes[f"{name}.biases.{i}"] = (n_out,)
+    return shapes
+
+
+def _check_arrays(
+    arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    odd = sorted(set(arrays) ^ set(shapes))
+    if odd:
+        where = "the description" if odd[0] in arrays else "the arrays"
+        raise ValueError(f"{odd[0]} is missing in {where}")
+    for name, shape in shapes.items():
+        array = arrays[name]
+        if array.shape != shape or array.dtype.kind != "f":
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, expected floats {shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} is not finite")
+    if not (arrays["deviation"] > 0).all():
+        raise ValueError("deviation is not positive")

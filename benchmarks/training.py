@@ -15,9 +15,9 @@ import time
 
 import jax
 from common import best, parser, peer, report
+
 from swarmctl.agents.deep.ppo import PPOConfig
 from swarmctl.envs.make import make_env
-
 from swarmctl.training.learner import Learner
 
 CASES = [

@@ -12,7 +12,6 @@ import argparse
 
 from swarmctl.agents.options import make_agent
 from swarmctl.envs.make import make_env
-
 from swarmctl.training.evaluate import evaluate_agent
 
 GRID = {

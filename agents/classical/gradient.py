@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+
 from swarmctl.agents.classical.moves import Moves, moves_for
 from swarmctl.agents.options import AgentConfig
-
 from swarmctl.core.config import key as config_key
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import CapabilityError, ConfigError
@@ -202,7 +202,10 @@ class GradientClimberConfig(AgentConfig):
         return GradientClimber(
             moves_for(spec),
             jnp.asarray(max(engine.turn_rate_max) * engine.control_interval),
-            *(jnp.asarray(v) for v in (self.acceptance, self.noise, self.forgetting, self.prior)),
+            jnp.asarray(self.acceptance),
+            jnp.asarray(self.noise),
+            jnp.asarray(self.forgetting),
+            jnp.asarray(self.prior),
             sensed=sensed_index(spec, self.name),
             moved=names.index("forward speed"),
             turned=names.index("turn rate"),

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from swarmctl.agents.options import AgentConfig
 
+from swarmctl.agents.options import AgentConfig
 from swarmctl.core.config import key as config_key
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import ConfigError

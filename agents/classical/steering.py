@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+
 from swarmctl.agents.classical.moves import Moves, moves_for
 from swarmctl.agents.options import AgentConfig
-
 from swarmctl.core.config import key as config_key
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import ConfigError

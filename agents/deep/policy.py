@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from swarmctl.agents.deep.networks import MLP, init_mlp
 
+from swarmctl.agents.deep.networks import MLP, init_mlp
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import PolicyFileError
 from swarmctl.core.spec import ActionSpace, AgentSpec, Discrete

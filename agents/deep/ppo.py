@@ -7,13 +7,14 @@ of colloids.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+
 from swarmctl.agents.deep.policy import Policy, init_policy
 from swarmctl.agents.options import AgentConfig
-
 from swarmctl.core.config import key as config_key
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.spec import AgentSpec
@@ -62,8 +63,17 @@ class PPOConfig(AgentConfig):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"ppo: {name} must lie in [0, 1], got {getattr(self, name)}.")
         for name in ("learning_rate", "final_learning_rate", "clip", "gradient_norm"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"ppo: {name} must be positive, got {getattr(self, name)}.")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"ppo: {name} must be positive and finite, got {getattr(self, name)}."
+                )
+        for name in ("entropy", "value"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"ppo: {name} must be at least 0 and finite, got {getattr(self, name)}."
+                )
+        if not math.isfinite(self.log_std):
+            raise ConfigError(f"ppo: log_std must be finite, got {self.log_std}.")
         if not self.hidden or min(self.hidden) < 1:
             raise ConfigError(f"ppo: hidden needs at least one positive width, got {self.hidden}.")
 

@@ -243,4 +243,5 @@ def _toml_value(value: Any) -> str:
         return repr(value)
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    return json.dumps(str(value), ensure_ascii=False)
+    # JSON leaves DEL as it is; TOML forbids it.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

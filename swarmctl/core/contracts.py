@@ -51,7 +51,8 @@ def raise_flags(flags: Flags, spec: EngineSpec) -> None:
         )
     if np.any(flags.overlap):
         raise OverlapError(
-            f"engine {spec.name!r}: colloids overlap by more than the contact model resolves; "
+            f"engine {spec.name!r}: colloids overlap, or are pressed into a hard face, by "
+            "more than the contact model resolves; "
             "use a shorter time step, a higher contact_energy, or lower speeds."
         )
 

@@ -108,8 +108,13 @@ class Space:
         """Return (position inside the box along periodic axes, image count i32) for positions
         [...,D] µm.
         """
-        boxes = jnp.where(jnp.asarray(self.periodic), jnp.floor(position / self.size), 0.0)
-        return position - boxes * self.size, boxes.astype(jnp.int32)
+        periodic = jnp.asarray(self.periodic)
+        boxes = jnp.where(periodic, jnp.floor(position / self.size), 0)
+        wrapped = position - boxes * self.size
+        # A tiny negative number plus L rounds to L, which belongs to the next box.
+        edge = periodic & (wrapped >= self.size)
+        image = boxes.astype(jnp.int32) + edge.astype(jnp.int32)
+        return jnp.where(edge, 0, wrapped), image
 
 
 def renew_rows(memory: Any, fresh: Any, renewed: Array) -> Any:

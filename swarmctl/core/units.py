@@ -36,10 +36,7 @@ def parse_quantity(value: object, unit: str, name: str = "value") -> float:
     expected = f"a number in {unit or 'no unit'}, or a text such as '1 {unit}'"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise UnitError(f"{name}: {value!r} is not a quantity; expected {expected}.")
-    if isinstance(value, str):
-        result = _convert(value, unit, name, expected)
-    else:
-        result = float(value)
+    result = _convert(value, unit, name, expected) if isinstance(value, str) else float(value)
     if math.isnan(result):
         raise UnitError(f"{name}: not a number (NaN); expected {expected}.")
     return result

@@ -107,6 +107,10 @@ class Placement:
                 raise ConfigError(
                     f"placement: inner_radius {self.inner_radius} must lie in [0, {self.radius})."
                 )
+        if not self.inner_radius >= 0:
+            raise ConfigError(
+                f"placement: inner_radius must be at least 0, got {self.inner_radius}."
+            )
         if self.region == "points" and not self.positions:
             raise ConfigError("placement: region points needs positions.")
 
@@ -122,7 +126,7 @@ class Species:
     rotational_friction: float | None = key(
         None, "rotational friction; 8 pi eta a^3 if left out", "pN*s*um"
     )
-    speed_max: float = key(10.0, "highest swim speed", "um/s")
+    speed_max: float = key(5.0, "highest swim speed", "um/s")
     speed_min: float = key(0.0, "lowest swim speed; negative if it can swim backwards", "um/s")
     turn_rate_max: float = key(2 * math.pi, "highest turn rate, either way", "rad/s")
     placement: Placement = key(Placement(), "where it starts")
@@ -181,6 +185,8 @@ class World:
         placement, where = species.placement, f"species {species.name!r}"
         for label, points in (("position", placement.positions), ("director", placement.directors)):
             for point in points:
+                if not all(math.isfinite(x) for x in point):
+                    raise ConfigError(f"{where}: a {label} is not finite: {point}.")
                 if len(point) != dimension:
                     raise ConfigError(
                         f"{where}: a {label} has {len(point)} numbers in a {dimension}D box."
@@ -193,7 +199,41 @@ class World:
             raise ConfigError(
                 f"{where}: centre has {len(placement.centre)} numbers in a {dimension}D box."
             )
+        self._check_box(species)
         self._check_room(species)
+
+    def _check_box(self, species: Species) -> None:
+        """Refuse boxes in which a colloid sticks out or meets itself."""
+        where, diameter = f"species {species.name!r}", 2 * species.radius
+        largest = max(other.radius for other in self.species)
+        for axis, (length, kind) in enumerate(zip(self.box.size, self.box.boundaries, strict=True)):
+            if kind == "hard" and length < diameter:
+                raise ConfigError(
+                    f"{where}: its diameter of {diameter:g} µm does not fit between hard faces "
+                    f"{length:g} µm apart (axis {axis}); enlarge the box."
+                )
+            if kind == "periodic" and self.contacts and length <= 2 * (species.radius + largest):
+                raise ConfigError(
+                    f"{where}: a periodic box of {length:g} µm (axis {axis}) is too small for the "
+                    f"minimum image: it must exceed twice the largest contact distance, "
+                    f"{2 * (species.radius + largest):g} µm."
+                )
+        self._check_ball(species)
+
+    def _check_ball(self, species: Species) -> None:
+        placement = species.placement
+        if placement.region != "ball":
+            return
+        assert placement.radius is not None
+        centre = placement.centre or tuple(length / 2 for length in self.box.size)
+        for axis, kind in enumerate(self.box.boundaries):
+            reach = placement.radius + species.radius
+            low, high = centre[axis] - reach, centre[axis] + reach
+            if kind == "hard" and (low < 0 or high > self.box.size[axis]):
+                raise ConfigError(
+                    f"species {species.name!r}: a ball of radius {placement.radius:g} µm around "
+                    f"{centre} µm reaches past a hard face (axis {axis}); take a smaller radius."
+                )
 
     def _check_room(self, species: Species) -> None:
         """Refuse what cannot fit: random placement works up to these volume fractions."""

@@ -74,7 +74,7 @@ def sphere_forces(
             d - size[axis] * jnp.round(d * inverse_size[axis]) if periodic[axis] else d
             for axis, d in enumerate(own[axis] - other[axis] for axis in range(position.shape[0]))
         ]
-        square = sum(d * d for d in delta)
+        square = jnp.asarray(sum(d * d for d in delta))
         contact = r + r_other
         factor, u = wca_factor(square, contact, pair_energy(p, p_other, contact, thermal, given))
         return delta, factor, u

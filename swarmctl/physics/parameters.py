@@ -90,11 +90,18 @@ def motion_params(world: World) -> MotionParams:
         for species in world.species
     ]
     columns = np.asarray(table, dtype)[np.asarray(world.species_of_slot)].T
+    radius, friction, rotational_friction, *limits = (jnp.asarray(column) for column in columns)
+    speed_min, speed_max, turn_rate_max = limits
     given = world.contact_energy
     return MotionParams(
         jnp.asarray(world.box.size, dtype),
         jnp.asarray(world.fluid.thermal_energy, dtype),
-        *(jnp.asarray(column) for column in columns),
+        radius,
+        friction,
+        rotational_friction,
+        speed_min,
+        speed_max,
+        turn_rate_max,
         contact_energy=None if given is None else jnp.asarray(given, dtype),
     )
 
