@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,11 @@ def evaluate_agent(
     return Evaluation(np.asarray(returns, float), np.asarray(measure, float))
 
 
+@lru_cache(maxsize=16)
 def _episodes(env: SwarmEnv, deterministic: bool) -> Any:
-    @partial(jax.jit)
+    """The compiled evaluation; kept, so that several policies of one shape compile once."""
+
+    @jax.jit
     @partial(jax.vmap, in_axes=(None, 0, None))
     def run(agent: Agent, run_key: Array, params: EnvParams) -> tuple[Array, Array, Array]:
         reset_key, loop_key = jax.random.split(run_key)
@@ -149,19 +152,8 @@ def record_episode(
 ) -> Rollout:
     """Run one swarm for one episode and return everything that happened, as NumPy arrays."""
     agent.check(env.spec)
-    params = env.params()
-
-    @jax.jit
-    def run(agent: Agent, run_key: Array) -> Any:
-        reset_key, loop_key = jax.random.split(run_key)
-        observation, state = env.reset(reset_key, params)
-        first = env.swarm(state, params)
-        body = partial(act_and_step, env, agent, params, deterministic)
-        keys = jax.random.split(loop_key, env.scenario.horizon)
-        _, steps = jax.lax.scan(body, (observation, state, agent.init_memory(env.spec)), keys)
-        return first, steps
-
-    first, steps = jax.tree.map(np.asarray, run(agent, jax.random.key(seed)))
+    run = _episode(env, deterministic)
+    first, steps = jax.tree.map(np.asarray, run(agent, jax.random.key(seed), env.params()))
     flags = steps["flags"]
     if np.any(flags.overlap | flags.overflow | flags.diverged):
         raise PhysicsError(
@@ -171,6 +163,23 @@ def record_episode(
     return Rollout(
         states, steps["applied"], steps["requested"], steps["reward"], steps["observation"]
     )
+
+
+@lru_cache(maxsize=16)
+def _episode(env: SwarmEnv, deterministic: bool) -> Any:
+    """The compiled recording of one episode."""
+
+    @jax.jit
+    def run(agent: Agent, run_key: Array, params: EnvParams) -> Any:
+        reset_key, loop_key = jax.random.split(run_key)
+        observation, state = env.reset(reset_key, params)
+        first = env.swarm(state, params)
+        body = partial(act_and_step, env, agent, params, deterministic)
+        keys = jax.random.split(loop_key, env.scenario.horizon)
+        _, steps = jax.lax.scan(body, (observation, state, agent.init_memory(env.spec)), keys)
+        return first, steps
+
+    return run
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, float]]]:
