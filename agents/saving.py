@@ -73,17 +73,25 @@ def save_agent(agent: Agent, folder: str | Path, about: Mapping[str, Any] | None
 def find_policy(path: str | Path) -> Path:
     """Return the folder of a policy.
 
-    `path` itself, its `policy` folder, or the folder of a file of it.
+    That is `path` itself, its `policy` folder, the `policy` folder of the only seed of a run, or
+    the folder of a file of a policy. Raises PolicyFileError if there is none, or more than one.
     """
     path = Path(path)
-    candidates = [path, path / "policy"] if path.is_dir() else [path.parent]
-    for folder in candidates:
-        if (folder / JSON_FILE).is_file():
-            return folder
     if not path.exists():
         raise PolicyFileError(
             f"{path}: no such file or folder. Give the folder of a run or of a policy."
         )
+    candidates = [path, path / "policy"] if path.is_dir() else [path.parent]
+    for folder in candidates:
+        if (folder / JSON_FILE).is_file():
+            return folder
+    seeds = sorted(file.parent for file in path.glob(f"seed-*/policy/{JSON_FILE}"))
+    if len(seeds) > 1:
+        raise PolicyFileError(
+            f"{path}: has the policies of {len(seeds)} seeds; give one of them, such as {seeds[0]}."
+        )
+    if seeds:
+        return seeds[0]
     raise PolicyFileError(
         f"{path}: no {JSON_FILE} here or in {path / 'policy'}. Give the folder of a finished run, "
         "or of a policy."

@@ -17,13 +17,12 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
-from swarmctl.envs.actions import SpeedAndTurn, TurnSwimRest
-from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 
 from swarmctl.core.config import key
-from swarmctl.core.contracts import ActionMap
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.world import Boundary, Box, Fluid, Placement, Species, World
+from swarmctl.envs.actions import SpeedAndTurn, TurnSwimRest
+from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 from swarmctl.observe.fields import PointSource
 from swarmctl.observe.observables import FieldChange, History, Joined, OwnMotion
 from swarmctl.tasks.gradient import GradientSensing
@@ -34,7 +33,7 @@ class ChemotaxisConfig(ScenarioConfig):
     """Keys of Chemotaxis-v0, with four actions."""
 
     id: ClassVar[str] = "Chemotaxis-v0"
-    action_map: ClassVar[type[ActionMap]] = TurnSwimRest
+    action_map: ClassVar[type[TurnSwimRest] | type[SpeedAndTurn]] = TurnSwimRest
 
     colloids: int = key(10, "number of colloids")
     radius: float = key(2.14, "radius of a colloid", "um")
@@ -120,4 +119,4 @@ class ChemotaxisContinuousConfig(ChemotaxisConfig):
     """Keys of ChemotaxisContinuous-v0: speed and turn rate are continuous."""
 
     id: ClassVar[str] = "ChemotaxisContinuous-v0"
-    action_map: ClassVar[type[ActionMap]] = SpeedAndTurn
+    action_map: ClassVar[type[TurnSwimRest] | type[SpeedAndTurn]] = SpeedAndTurn

@@ -7,12 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from swarmctl.envs.scenario import Scenario, check_engine
 
 from swarmctl.core.contracts import ActionMap, Observable, PureEngine, Task
 from swarmctl.core.spec import AgentSpec
 from swarmctl.core.state import Space, SwarmState, renew_rows
 from swarmctl.core.tree import pytree
+from swarmctl.envs.scenario import Scenario, check_engine
 
 Array = jax.Array
 

@@ -7,6 +7,12 @@ from typing import Any
 import gymnasium
 import jax
 import numpy as np
+
+from swarmctl.core.command import Command
+from swarmctl.core.contracts import Engine, PureEngine, raise_flags
+from swarmctl.core.errors import CommandError, ConfigError, SwarmctlError
+from swarmctl.core.spec import ActionSpace, Discrete
+from swarmctl.core.state import Space, SwarmState
 from swarmctl.envs.functional import (
     Episode,
     SwarmEnv,
@@ -17,12 +23,6 @@ from swarmctl.envs.functional import (
 from swarmctl.envs.make import make_engine, make_scenario
 from swarmctl.envs.picture import SwarmPainter
 from swarmctl.envs.scenario import Scenario, check_engine
-
-from swarmctl.core.command import Command
-from swarmctl.core.contracts import Engine, PureEngine, raise_flags
-from swarmctl.core.errors import CommandError, ConfigError, SwarmctlError
-from swarmctl.core.spec import ActionSpace, Discrete
-from swarmctl.core.state import Space, SwarmState
 
 Array = jax.Array
 

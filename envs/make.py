@@ -6,13 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from swarmctl.envs.functional import SwarmEnv
-from swarmctl.envs.scenario import Scenario, ScenarioConfig
-
 from swarmctl.core import registry
 from swarmctl.core.config import build
 from swarmctl.core.contracts import Engine, PureEngine
 from swarmctl.core.errors import CapabilityError
+from swarmctl.envs.functional import SwarmEnv
+from swarmctl.envs.scenario import Scenario, ScenarioConfig
 
 
 def scenario_config(name: str, options: Mapping[str, Any] | None = None) -> ScenarioConfig:

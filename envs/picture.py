@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-from swarmctl.envs.scenario import Scenario
 
 from swarmctl.core.state import SwarmState
+from swarmctl.envs.scenario import Scenario
 from swarmctl.viz.frame import FrameRenderer
 from swarmctl.viz.scene import Marker, Scene
 from swarmctl.viz.window import HumanWindow

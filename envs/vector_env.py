@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+
+from swarmctl.core.contracts import raise_flags
+from swarmctl.core.errors import ConfigError, SwarmctlError
+from swarmctl.core.state import SwarmState
 from swarmctl.envs.functional import SwarmEnv, swarm_done
 from swarmctl.envs.gym_env import RENDER_FPS, check_action, observation_space, swarm_action_space
 from swarmctl.envs.make import make_env
 from swarmctl.envs.picture import SwarmPainter
 from swarmctl.envs.scenario import Scenario
-
-from swarmctl.core.contracts import raise_flags
-from swarmctl.core.errors import ConfigError, SwarmctlError
-from swarmctl.core.state import SwarmState
 
 Array = jax.Array
 
@@ -120,10 +120,10 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 )
             if self._state is None and not mask.all():
                 raise ConfigError("the first reset must reset every swarm; leave reset_mask out.")
-        self._seed(seed)
+        before = self._seed(seed)
         old = (self._observation, self._state) if self._state is not None else None
-        fresh, keys = self._jit_reset(self._keys, self._params)
-        self._keys = jnp.where(mask[:, None], keys, self._keys)
+        fresh, keys = self._jit_reset(before, self._params)
+        self._keys = jnp.where(mask[:, None], keys, before)
         self.env.engine.check_start(fresh[1].engine)
         if old is not None:
             fresh = _choose(jnp.asarray(mask), fresh, old)
@@ -134,9 +134,9 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         active = np.asarray(self._state.episode.active)
         return self._flat(self._observation), {"active": active, "_active": mask.copy()}
 
-    def _seed(self, seed: int | list[int | None] | None) -> None:
+    def _seed(self, seed: int | list[int | None] | None) -> Array:
         if seed is None and self._keys is not None:
-            return
+            return self._keys
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
         seeds = list(range(seed, seed + self.num_envs)) if isinstance(seed, int) else list(seed)
@@ -151,6 +151,7 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         first = next((s for s in seeds if s is not None), None)
         if first is not None:
             self._np_random, self._np_random_seed = gymnasium.utils.seeding.np_random(int(first))
+        return self._keys
 
     def _reset_some(self, keys: Array, params: Any) -> tuple[tuple[Array, Any], Array]:
         split = jax.vmap(jax.random.split)(jax.random.wrap_key_data(keys))
@@ -209,6 +210,7 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         over: Array,
         params: Any,
     ) -> tuple[Array, Any, Array, dict[str, Any]]:
+        # The first two are those of SwarmGymEnv, so that a row runs like the single environment with its seed.
         split = jax.vmap(lambda k: jax.random.split(k, 3))(jax.random.wrap_key_data(keys))
         final, moved, reward, terminated, truncated, info = jax.vmap(
             self.env.step, (0, 0, 0, None)
@@ -227,14 +229,14 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         }
         out["done"] = jax.vmap(swarm_done)(moved.episode, truncated) & ~over
         restart = out["done"] if self._mode_same else over
-        reset_keys = split[:, 1]
+        reset_keys = split[:, 2]
 
         def with_restarts() -> tuple[Array, Any]:
             fresh = jax.vmap(self.env.reset, (0, None))(reset_keys, params)
             return _choose(restart, fresh, (final, moved))
 
         shown, state = jax.lax.cond(restart.any(), with_restarts, lambda: (final, moved))
-        return shown, state, jax.random.key_data(split[:, 2]), out
+        return shown, state, jax.random.key_data(split[:, 1]), out
 
     def _infos(self, host: dict[str, Any], limited: np.ndarray) -> dict[str, Any]:
         everyone = np.ones(self.num_envs, bool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import sys
 import types
 import typing
@@ -45,10 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"swarmctl {verb}: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        out = options.get("out")
-        hint = (
-            f" Go on with: swarmctl train --resume --out {out}" if verb == "train" and out else ""
-        )
+        out = shlex.quote(str(options.get("out", configs.TrainConfig.out)))
+        hint = f" Go on with: swarmctl train --resume --out {out}" if verb == "train" else ""
         print(f"\nswarmctl {verb}: interrupted.{hint}", file=sys.stderr)
         return 130
 
@@ -75,8 +74,9 @@ def _add_argument(
 ) -> None:
     many = typing.get_origin(hint) is tuple
     text = field.metadata["doc"]
-    if field.default not in ("", (), None):
-        shown = " ".join(map(str, field.default)) if many else field.default
+    default: Any = field.default
+    if default not in ("", (), None):
+        shown = " ".join(map(str, default)) if many else default
         text += f" (default: {shown})"
     common: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
     if field.metadata["positional"]:
@@ -88,9 +88,9 @@ def _add_argument(
         parser.add_argument(f"--{flag}", action=argparse.BooleanOptionalAction, **common)
     else:
         flag = field.name.replace("_", "-")
-        parser.add_argument(
-            f"--{flag}", nargs="*" if many else None, metavar=_metavar(hint), **common
-        )
+        # Given twice, lists are joined: `--set a=1 --set b=2` must not drop the first.
+        how: dict[str, Any] = {"nargs": "*", "action": "extend"} if many else {}
+        parser.add_argument(f"--{flag}", metavar=_metavar(hint), **how, **common)
 
 
 def _metavar(hint: Any) -> str:

@@ -21,7 +21,8 @@ LOOP = 4
 
 @suite.rule(
     "shapes",
-    "observation f[N,F], reward f[N], terminated bool[N], truncated bool[], all known before running",
+    "observation f[N,F], reward f[N], terminated bool[N], truncated bool[], all known before "
+    "running",
     "return arrays of these shapes and dtypes from reset and step; see decision 0001",
 )
 def shapes(case: FunctionalCase) -> Iterator[str]:
@@ -184,7 +185,8 @@ def motion_holds(case: FunctionalCase) -> Iterator[str]:
 
 @suite.rule(
     "never-resets",
-    "step never resets by itself: the swarm's step count is the number of steps, beyond the horizon too",
+    "step never resets by itself: the swarm's step count is the number of steps, beyond the "
+    "horizon too",
     "leave resetting to the caller, or to AutoReset",
     needs=["shapes"],
 )
@@ -200,7 +202,8 @@ def never_resets(case: FunctionalCase) -> Iterator[str]:
 
 @suite.rule(
     "terminated-truncated",
-    "truncated is true at the horizon and not before; terminated is what the task says of the state after the action",
+    "truncated is true at the horizon and not before; terminated is what the task says of the "
+    "state after the action",
     "return the task's terminations per colloid and the horizon as truncation, in this order",
     needs=["shapes", "finite-observation"],
 )
@@ -219,7 +222,7 @@ def terminated_truncated(case: FunctionalCase) -> Iterator[str]:
         yield f"truncated after steps {at or 'never'}, the horizon is {horizon}"
     if not np.array_equal(found, wanted):
         t, i = (int(x) for x in np.argwhere(found != wanted)[0])
-        yield f"terminated of colloid {i} in step {t} is {found[t, i]}, the task says {wanted[t, i]}"
+        yield f"step {t}, colloid {i}: terminated is {found[t, i]}, the task says {wanted[t, i]}"
 
 
 @suite.rule(
@@ -272,7 +275,8 @@ def _timing(name: str, found: np.ndarray, wanted: np.ndarray) -> Iterator[str]:
         yield f"{name} is one step early: step t returns what belongs to step t+1"
     else:
         off = np.abs(found - wanted).reshape(len(found), -1).max(1)
-        yield f"{name} differs by up to {off.max():.3g} in {int((off > slack).sum())} of {len(off)} steps"
+        many = int((off > slack).sum())
+        yield f"{name} differs by up to {off.max():.3g} in {many} of {len(off)} steps"
 
 
 @suite.rule(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +28,9 @@ class GymCase:
         self.scenario = getattr(env.unwrapped, "scenario", None)
 
     def run(self, seed: int | None, steps: int) -> list[Any]:
-        """Reset with a seed and take the same random actions every time; stop when the episode ends."""
+        """Reset with a seed and take the same random actions every time; stop when the episode
+        ends.
+        """
         self.env.action_space.seed(1)
         results: list[Any] = [self.env.reset(seed=seed)]
         for _ in range(steps):
@@ -127,9 +130,9 @@ def horizon(case: GymCase) -> Iterator[str]:
     _, _, terminated, truncated, info = case.episode[-1]
     everyone = np.all(info["agent_terminated"] | ~np.asarray(info["active"]))
     if terminated and not everyone:
-        yield f"terminated after {steps} steps though agent_terminated is {info['agent_terminated']}"
+        yield f"terminated after {steps} steps, agent_terminated: {info['agent_terminated']}"
     if truncated != (steps == case.scenario.horizon):
-        yield f"truncated is {truncated} after {steps} steps; the horizon is {case.scenario.horizon}"
+        yield f"truncated is {truncated} after {steps} steps of {case.scenario.horizon}"
     early = [t for t, result in enumerate(case.episode[1:-1], 1) if result[2] or result[3]]
     if early:
         yield f"the episode ended at step {early[0]} and went on"
@@ -173,14 +176,15 @@ def own_arrays(case: GymCase) -> Iterator[str]:
     for t, (kept, result) in enumerate(zip(copies, results, strict=True)):
         if not data_equivalence(kept, result, exact=True):
             yield f"what step {t} returned has changed since"
-    for t, (one, two) in enumerate(zip(results, results[1:], strict=False)):
+    for t, (one, two) in enumerate(itertools.pairwise(results)):
         if np.shares_memory(one[0], two[0]):
             yield f"the observations of steps {t} and {t + 1} share memory"
 
 
 @suite.rule(
     "refusals",
-    "actions of a wrong shape, outside the space, or NaN raise CommandError and do not move the swarm",
+    "actions of a wrong shape, outside the space, or NaN raise CommandError and do not move the "
+    "swarm",
     "check actions before they are used; clip nothing silently",
 )
 def refusals(case: GymCase) -> Iterator[str]:
@@ -249,9 +253,7 @@ def render(case: GymCase) -> Iterator[str]:
         yield "the picture is one plain colour"
 
 
-@suite.rule(
-    "close", "close may be called twice", "let close do nothing the second time"
-)
+@suite.rule("close", "close may be called twice", "let close do nothing the second time")
 def close(case: GymCase) -> Iterator[str]:
     """Close twice."""
     case.env.close()

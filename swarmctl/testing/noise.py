@@ -16,7 +16,8 @@ FEWEST = 8
 def repeated_noise(swarm: SwarmState, applied: Any) -> Iterator[str]:
     """Yield a text if steps [T,N] of an episode share their noise.
 
-    What turns a colloid besides the command is noise: the angular velocity less the turn rate that was applied. Neither may
+    What turns a colloid besides the command is noise: the angular velocity less the turn rate that
+    was applied. Neither may
     two steps share it, nor may consecutive ones be correlated by more than six standard errors.
     """
     turned = np.asarray(swarm.angular_velocity, float)

@@ -31,10 +31,10 @@ def without(swarm: SwarmState, index: int, number: float = float("nan")) -> Swar
     return dataclasses.replace(jax.tree.map(spoil, swarm), bodies=swarm.bodies)
 
 
-def absent_rows(
-    scenario: Scenario, swarms: Sequence[SwarmState], space: Space
-) -> Iterator[str]:
-    """Yield breaches when the first colloid is missing from the last of three consecutive swarms."""
+def absent_rows(scenario: Scenario, swarms: Sequence[SwarmState], space: Space) -> Iterator[str]:
+    """Yield breaches when the first colloid is missing from the last of three consecutive
+    swarms.
+    """
     rules = make_rules(scenario, space.size)
 
     def run(first: SwarmState, second: SwarmState, last: SwarmState) -> Any:
@@ -56,4 +56,3 @@ def absent_rows(
             yield f"{name} of the others is not finite when a colloid is unknown (NaN)"
         elif not np.array_equal(bad[1:], plain[1:]):
             yield f"{name} of the others depends on where an absent colloid is"
-

@@ -27,7 +27,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What a suite says of one subject: rules that hold, findings, and rules that were not tried, with the reason."""
+    """What a suite says of one subject: rules that hold, findings, and rules that were not
+    tried, with the reason.
+    """
 
     subject: str
     passed: list[str] = field(default_factory=list)
@@ -71,7 +73,8 @@ class NotApplicableError(Exception):
 class Rule(Generic[S]):
     """A named theorem about a subject. `check` yields one message per breach.
 
-    `needs` names rules without which this one means nothing; it is not tried if one of them was broken.
+    `needs` names rules without which this one means nothing; it is not tried if one of them was
+    broken.
     """
 
     name: str

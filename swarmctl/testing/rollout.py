@@ -1,4 +1,6 @@
-"""What functional environments are asked to do by their suite, and an independent account of what they should say."""
+"""What functional environments are asked to do by their suite, and an independent account of
+what they should say.
+"""
 
 from __future__ import annotations
 
@@ -55,16 +57,20 @@ def random_actions(key: Array, spec: AgentSpec, lead: tuple[int, ...] = ()) -> A
     return jax.random.uniform(key, (*shape, space.size), spec.engine.dtype, -1, 1)
 
 
+def _copy(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf, tree)
+
+
 @pytree
 class Step:
     """What one step showed, or, with a leading axis, all steps of an episode."""
 
-    observation: Array
-    reward: Array
-    terminated: Array
-    truncated: Array
-    active: Array
-    swarm: SwarmState
+    observation: Any
+    reward: Any
+    terminated: Any
+    truncated: Any
+    active: Any
+    swarm: Any
     flags: Any
     applied: Any
 
@@ -73,13 +79,15 @@ class Step:
 class Expected:
     """What the scenario says of the same swarms: raw values [T,...] of its task and observable."""
 
-    observation: Array
-    reward: Array
-    terminated: Array
+    observation: Any
+    reward: Any
+    terminated: Any
 
 
 class FunctionalCase:
-    """A functional environment with a recorded episode; everything is computed once, when it is first needed."""
+    """A functional environment with a recorded episode; everything is computed once, when it is
+    first needed.
+    """
 
     def __init__(self, env: FunctionalEnv, name: str | None = None) -> None:
         self.env, self.spec, self.name = env, env.spec, name
@@ -103,20 +111,22 @@ class FunctionalCase:
     def shapes(self) -> tuple[Any, Any]:
         """Abstract results of reset and step."""
         reset = jax.eval_shape(self.env.reset, self.keys[0], self.params)
-        step = jax.eval_shape(
-            self.env.step, self.keys[0], reset[1], self.actions[0], self.params
-        )
+        step = jax.eval_shape(self.env.step, self.keys[0], reset[1], self.actions[0], self.params)
         return reset, step
 
     def traced_anew(self) -> tuple[Any, Any]:
-        """Trace, compile and run reset and two steps together; return what reset and the first step returned."""
+        """Trace, compile and run reset and two steps together; return what reset and the first
+        step returned.
+        """
 
         def run(keys: tuple[Array, ...], actions: Array, params: Any) -> tuple[Any, Any]:
-            first = self.env.reset(keys[0], params)
-            second = self.env.step(keys[1], first[1], actions[0], params)
-            third = self.env.step(keys[2], second[1], actions[1], params)
+            # States are handed over as copies, so that a step that writes into its own spoils
+            # nothing here.
+            observation, state = self.env.reset(keys[0], params)
+            second = self.env.step(keys[1], _copy(state), actions[0], params)
+            third = self.env.step(keys[2], _copy(second[1]), actions[1], params)
             # The third result keeps the second step from being left out of the program.
-            return first, (second, third[0])
+            return (observation, state), (second, third[0])
 
         words = jax.random.key_data(self.keys[:3])
         keys = tuple(jax.random.wrap_key_data(row) for row in words)
@@ -134,7 +144,9 @@ class FunctionalCase:
 
     @functools.cached_property
     def episode(self) -> tuple[Array, SwarmState, Step]:
-        """(first observation, first swarm, steps [T,...]) of an episode inside one scan, on the host."""
+        """(first observation, first swarm, steps [T,...]) of an episode inside one scan, on the
+        host.
+        """
         env = self.env
 
         def run(keys: Array, actions: Array, params: Any) -> Any:
@@ -163,7 +175,9 @@ class FunctionalCase:
 
     @functools.cached_property
     def expected(self) -> Expected:
-        """The scenario's own account of the recorded swarms, computed apart from the environment."""
+        """The scenario's own account of the recorded swarms, computed apart from the
+        environment.
+        """
         _, first, steps = self.episode
         space = self.env.space(self.params)
         rules = make_rules(self.env.scenario, space.size)
@@ -190,7 +204,7 @@ class FunctionalCase:
     def accounts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(reward, terminated, active before the step) [T,N] that the scenario demands."""
         _, first, steps = self.episode
-        active, identity = first.present, first.identity
+        active, identity = np.asarray(first.present), np.asarray(first.identity)
         rows = []
         for t in range(self.length):
             present, new_identity = steps.swarm.present[t], steps.swarm.identity[t]

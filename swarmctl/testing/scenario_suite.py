@@ -25,8 +25,10 @@ def check_scenario(
     """Check a scenario, or an environment in functional form, against decision 0001.
 
     Args:
-        scenario: id of a registered scenario, a Scenario or its configuration (run on the JAX engine), or an object
-            with the functional interface (`reset`, `step`, `params`, `space`, `swarm`, `spec`, `scenario`).
+        scenario: id of a registered scenario, a Scenario or its configuration (run on the JAX
+            engine), or an object
+            with the functional interface (`reset`, `step`, `params`, `space`, `swarm`, `spec`,
+            `scenario`).
         options: keys of a registered scenario.
     The episode is run to its horizon, so that a short horizon makes a quick check.
     """
@@ -71,7 +73,8 @@ def unknown_key(config_class: type[ScenarioConfig]) -> Iterator[str]:
 
 @options_suite.rule(
     "units",
-    "a quantity takes text in its unit and refuses text without a unit or with a unit of another dimension",
+    "a quantity takes text in its unit and refuses text without a unit or with a unit of another "
+    "dimension",
     "declare the key by key(default, doc, unit)",
 )
 def units(config_class: type[ScenarioConfig]) -> Iterator[str]:
@@ -93,7 +96,8 @@ def units(config_class: type[ScenarioConfig]) -> Iterator[str]:
 
 @options_suite.rule(
     "bad-values",
-    "NaN, wrong types, no colloids, no horizon and an interval that is no whole number of steps are refused",
+    "NaN, wrong types, no colloids, no horizon and an interval that is no whole number of steps "
+    "are refused",
     "raise ConfigError, or another SwarmctlError, in build()",
 )
 def bad_values(config_class: type[ScenarioConfig]) -> Iterator[str]:

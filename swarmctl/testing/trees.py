@@ -32,6 +32,7 @@ def differences(left: Any, right: Any, exact: bool = False) -> Iterator[str]:
 
     Unless `exact`, floating-point leaves may differ by `tolerance` times their largest value.
     """
+    left_tree: Any
     left_leaves, left_tree = jax.tree_util.tree_flatten_with_path(host(left))
     right_leaves, right_tree = jax.tree_util.tree_flatten_with_path(host(right))
     if left_tree != right_tree:
@@ -83,6 +84,7 @@ class Watch:
 
     def __init__(self, name: str, tree: Any, owner: Any = None) -> None:
         self._name, self._tree, self._owner = name, tree, owner
+        self._structure: Any
         self._leaves, self._structure = jax.tree.flatten(tree)
         self._copies = host(self._leaves)
         self._attributes = dict(getattr(owner, "__dict__", {}))

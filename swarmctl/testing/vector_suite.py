@@ -1,4 +1,6 @@
-"""The contract of vector environments: what happens where an episode ends, in every autoreset mode."""
+"""The contract of vector environments: what happens where an episode ends, in every autoreset
+mode.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,13 @@ MOST_STEPS = 5000
 
 @dataclasses.dataclass
 class Record:
-    """One mode's run: per step (observation, reward, terminated, truncated, infos), from the second reset on."""
+    """One mode's run: per step (observation, reward, terminated, truncated, infos), from the
+    second reset on.
+    """
 
     first: np.ndarray
     second: np.ndarray
-    steps: list[Any]
+    steps: Any
 
     def ends(self, row: int) -> list[int]:
         """Steps at which an episode of a row ended."""
@@ -75,7 +79,9 @@ class VectorCase:
 
     @functools.cached_property
     def records(self) -> dict[AutoresetMode, Record]:
-        """A run in every mode: LEAD steps, the first row reset alone, then all until every row has ended."""
+        """A run in every mode: LEAD steps, the first row reset alone, then all until every row
+        has ended.
+        """
         return {mode: self.run(mode) for mode in self.envs}
 
     def run(self, mode: AutoresetMode, actions: list[Any] | None = None) -> Record:
@@ -104,7 +110,8 @@ def check_vector_env(
     """Check vector environments in all three autoreset modes.
 
     Args:
-        factory: returns a vector environment of at least two rows for an `AutoresetMode`. Episodes are run to their
+        factory: returns a vector environment of at least two rows for an `AutoresetMode`. Episodes
+            are run to their
             end, so that a short horizon makes a quick check.
         single: returns one environment; row i seeded with s must then equal it seeded with s + i.
     The environments are closed at the end.
@@ -137,7 +144,8 @@ def spaces(case: VectorCase) -> Iterator[str]:
 
 @suite.rule(
     "shapes",
-    "observations lie in the space and are finite; rewards f[B], terminations and truncations bool[B]",
+    "observations lie in the space and are finite; rewards f[B], terminations and truncations "
+    "bool[B]",
     "return arrays with one row per environment in every step",
     needs=["spaces"],
 )
@@ -171,7 +179,7 @@ def seeding(case: VectorCase) -> Iterator[str]:
 
     def start(seed: int | list[int]) -> np.ndarray:
         """Observations [B,T,...] of a few steps in which all rows act alike."""
-        seen = [np.array(env.reset(seed=seed)[0])]
+        seen = [np.array(env.reset(seed=seed)[0])]  # type: ignore[arg-type]
         seen += [np.array(env.step(action)[0]) for action in actions]
         return np.stack(seen, axis=1)
 
@@ -217,8 +225,10 @@ def reset_mask(case: VectorCase) -> Iterator[str]:
 
 @suite.rule(
     "final-observation",
-    "no terminal observation is lost: every mode shows the one that a run without autoreset ends with",
-    "NEXT_STEP and DISABLED return it from step; SAME_STEP puts it into infos['final_obs'] with its mask",
+    "no terminal observation is lost: every mode shows the one that a run without autoreset ends "
+    "with",
+    "NEXT_STEP and DISABLED return it from step; SAME_STEP puts it into infos['final_obs'] with "
+    "its mask",
     needs=["shapes", "seeding"],
 )
 def final_observation(case: VectorCase) -> Iterator[str]:
@@ -241,7 +251,8 @@ def final_observation(case: VectorCase) -> Iterator[str]:
 
 @suite.rule(
     "final-masks",
-    "SAME_STEP: infos['_final_obs'] and ['_final_info'] mark the rows that ended, and only those are filled",
+    "SAME_STEP: infos['_final_obs'] and ['_final_info'] mark the rows that ended, and only those "
+    "are filled",
     "set both masks to the rows that ended in this step, leave the keys out when none did",
     needs=["shapes"],
 )
@@ -306,7 +317,8 @@ def _other(action: np.ndarray) -> np.ndarray:
 
 @suite.rule(
     "same-step-reset",
-    "SAME_STEP: the observation of a step that ends an episode is the first of the next; reward and flags are the end's",
+    "SAME_STEP: the observation of a step that ends an episode is the first of the next; reward "
+    "and flags are the end's",
     "restart ended rows within the step, after reward and flags are taken",
     needs=["shapes", "final-observation"],
 )
@@ -316,7 +328,8 @@ def same_step_reset(case: VectorCase) -> Iterator[str]:
     record, truth = case.records[mode], case.records[AutoresetMode.DISABLED]
     for row in range(case.rows):
         t = record.ends(row)[0]
-        if np.array_equal(record.steps[t][0][row], record.last(row, mode)):
+        last = record.last(row, mode)
+        if last is not None and np.array_equal(record.steps[t][0][row], last):
             yield f"row {row} was not reset in the step that ended it"
         for name, index in (("reward", 1), ("terminated", 2), ("truncated", 3)):
             found, wanted = record.steps[t][index][row], truth.steps[t][index][row]
@@ -365,7 +378,7 @@ def equals_single(case: VectorCase) -> Iterator[str]:
             yield f"row {row} starts differently"
             continue
         for t, (seen, reward, terminated, truncated, _) in enumerate(steps):
-            one = single.step(actions[t][row])
+            one: Any = single.step(actions[t][row])
             same = np.allclose(one[0], seen[row], rtol=1e-3, atol=1e-3)
             same = same and np.isclose(one[1], reward[row], rtol=1e-3, atol=1e-4)
             if not same or (one[2], one[3]) != (terminated[row], truncated[row]):

@@ -102,10 +102,9 @@ def describe_result(result: Any) -> tuple[str, int]:
     if hasattr(result, "policies"):
         last = [row for row in result.metrics if row["episode_return"] is not None]
         earned = f", last return {last[-1]['episode_return']:.3f}" if last else ""
-        return (
-            f"{len(result.policies)} policies in {result.seconds:.0f} s{earned}: {result.path}",
-            0,
-        )
+        count = len(result.policies)
+        what = "policy" if count == 1 else "policies"
+        return f"{count} {what} in {result.seconds:.0f} s{earned}: {result.path}", 0
     if hasattr(result, "movie"):
         lines = [str(path) for path in (*result.movie.paths, result.still, result.trajectory)]
         lines += [f"no {name}: {why}" for name, why in result.movie.skipped.items()]

@@ -45,6 +45,6 @@ def load_checkpoint(folder: Path, like: Any) -> tuple[Any, dict[str, str]]:
             raise RunFolderError(
                 f"{file}: {name} is {arrays[name].dtype}{arrays[name].shape}, "
                 f"expected {leaf.dtype}{leaf.shape}; resume with the configuration and precision "
-                "of the run."
+                "of the run, or start it again with overwrite."
             )
     return jax.tree.unflatten(structure, [jnp.asarray(arrays[name]) for name in names]), metadata

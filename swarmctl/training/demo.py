@@ -19,7 +19,7 @@ from swarmctl.records.arrays import write_json_atomic
 from swarmctl.records.run_folder import RunFolder
 from swarmctl.records.trajectory import read_trajectory
 from swarmctl.training.configs import DemoConfig
-from swarmctl.training.evaluate import Evaluation, evaluate_agent, find_agent, record_episode
+from swarmctl.training.evaluate import Evaluation, evaluate_agent, find_agent, finite, record_episode
 from swarmctl.training.experiment import Experiment, experiment_from_tables
 from swarmctl.training.record import frames, measure_over_time, write_rollout
 from swarmctl.training.train import TrainResult, train_in, training_curves
@@ -230,6 +230,11 @@ def _show(
     )[0]
     steps, values = training_curves(result.metrics)
     whole = np.isfinite(values).all(axis=0)
+    if not whole.any():
+        # So few updates that no episode was seen whole: what one returns at the rate it was paid.
+        steps, values = training_curves(result.metrics, "reward")
+        values = values * scenario.horizon
+        whole = np.isfinite(values).all(axis=0)
     files["learning curve"] = learning_curve(
         folder / "learning_curve.png",
         {"PPO": (steps[whole] / 1e6, values[:, whole])},
@@ -255,7 +260,7 @@ def _write_figures(
 ) -> None:
     data: dict[str, Any] = {
         "agents": {
-            role: {"label": r.label, "return": r.reward, "distance": r.distance}
+            role: {"label": r.label, "return": finite(r.reward), "distance": finite(r.distance)}
             for role, r in rows.items()
         },
         "verdicts": {name: {"passed": ok, "why": why} for name, (ok, why) in verdicts.items()},

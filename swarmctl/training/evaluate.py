@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.agents.options import make_agent
-from swarmctl.agents.saving import describe_policy, find_policy, load_agent
+from swarmctl.agents.saving import describe_policy, load_agent
 from swarmctl.core import registry
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import ConfigError, PhysicsError, UnknownNameError, nearest
@@ -21,7 +22,7 @@ from swarmctl.core.state import SwarmState, mean_present, renew_rows
 from swarmctl.core.statistics import bootstrap_interval
 from swarmctl.envs.functional import EnvParams, SwarmEnv
 from swarmctl.training.configs import EvaluateConfig
-from swarmctl.training.experiment import load_experiment
+from swarmctl.training.experiment import SECTIONS, load_experiment
 
 Array = jax.Array
 
@@ -202,11 +203,20 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, 
     if config.out is not None:
         from swarmctl.records.arrays import write_json_atomic
 
+        figures = {
+            name: {kind: finite(values) for kind, values in result.items()}
+            for name, result in results.items()
+        }
         write_json_atomic(
             config.out,
-            {"scenario": env.scenario.id, "episodes": config.episodes, "results": results},
+            {"scenario": env.scenario.id, "episodes": config.episodes, "results": figures},
         )
     return results
+
+
+def finite(values: Iterable[float]) -> list[float | None]:
+    """Return numbers as JSON knows them: None for NaN, such as the interval of a single episode."""
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def _scenario_source(config: EvaluateConfig) -> Any:
@@ -214,17 +224,27 @@ def _scenario_source(config: EvaluateConfig) -> Any:
         return config.scenario
     for name in config.agents:
         if name not in registry.agents:
-            return policy_scenario(name)
+            return policy_experiment(name)
     return "Chemotaxis-v0"
 
 
-def policy_scenario(path: str | Path) -> str | Path:
-    """Where the scenario of a policy is written down: its run's folder, or its scenario's id."""
-    folder = find_policy(path)
-    for parent in (folder, *folder.parents[:3]):
-        if (parent / "config.toml").is_file():
-            return parent
-    return str(describe_policy(folder)["about"].get("scenario", {}).get("name", "Chemotaxis-v0"))
+def policy_experiment(path: str | Path) -> Mapping[str, Any]:
+    """Return the tables of the experiment that a policy was trained in, as far as they are known.
+
+    They are in the policy itself, so that it can be copied anywhere.
+    """
+    _check_known(str(path))
+    about = describe_policy(path).get("about")
+    tables = about if isinstance(about, dict) else {}
+    tables = {name: tables[name] for name in SECTIONS if isinstance(tables.get(name), dict)}
+    return tables or {"scenario": {"name": "Chemotaxis-v0"}}
+
+
+def _check_known(name: str) -> None:
+    """Raise UnknownNameError for what is neither a registered agent nor looks like a path."""
+    if name not in registry.agents and not Path(name).exists() and "/" not in name:
+        hint = nearest(name, registry.agents.names())
+        raise UnknownNameError(f"Unknown agent {name!r}, and no folder of that name. {hint}")
 
 
 def find_agent(name: str, env: SwarmEnv, options: Mapping[str, Any] | None = None) -> Agent:
@@ -237,11 +257,7 @@ def find_agent(name: str, env: SwarmEnv, options: Mapping[str, Any] | None = Non
         if config_class.learns:
             raise ConfigError(f"agent {name!r} must be trained first; give the folder of its run.")
         return make_agent(name, env.spec, **dict(options or {}))
-    if not Path(name).exists() and "/" not in name:
-        raise UnknownNameError(
-            f"Unknown agent {name!r}, and no folder of that name. "
-            f"{nearest(name, registry.agents.names())}"
-        )
+    _check_known(name)
     agent = load_agent(name)
     agent.check(env.spec)
     return agent

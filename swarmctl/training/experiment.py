@@ -100,12 +100,15 @@ def _section(name: str, make: Any) -> Any:
         raise type(error)(f"[{name}] {error}") from None
 
 
-def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experiment:
-    """Read an experiment: a TOML file, a run's folder, or a scenario id.
+def load_experiment(
+    source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()
+) -> Experiment:
+    """Read an experiment: a TOML file, a run's folder, a scenario id, or tables.
 
     Then lay `a.b=value` texts over it.
     """
-    return experiment_from_tables(apply_overrides(_read(source), overrides))
+    tables = dict(source) if isinstance(source, Mapping) else _read(source)
+    return experiment_from_tables(apply_overrides(tables, overrides))
 
 
 def _read(source: str | Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.core import registry
-from swarmctl.core.errors import ConfigError
+from swarmctl.core.errors import ConfigError, RecordError
 from swarmctl.core.state import Space, mean_present
 from swarmctl.envs.functional import SwarmEnv
 from swarmctl.envs.picture import TRAIL, scenario_scene
@@ -26,8 +26,8 @@ from swarmctl.records.trajectory import (
     read_trajectory,
 )
 from swarmctl.training.configs import RenderConfig
-from swarmctl.training.evaluate import Rollout, find_agent, policy_scenario, record_episode
-from swarmctl.training.experiment import Experiment, experiment_from_tables, load_experiment
+from swarmctl.training.evaluate import Rollout, find_agent, policy_experiment, record_episode
+from swarmctl.training.experiment import Experiment, load_experiment
 from swarmctl.viz.frame import FrameRenderer
 from swarmctl.viz.movie import MovieFiles, write_movie
 from swarmctl.viz.still import still
@@ -134,6 +134,15 @@ def frames(
         )
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(
+            f"{folder}: cannot be made a folder ({error.strerror}). Choose another one with --out."
+        ) from error
+
+
 def render(config: RenderConfig) -> RenderResult:
     """Draw a trajectory, or an episode of an agent, into a folder.
 
@@ -148,7 +157,7 @@ def render(config: RenderConfig) -> RenderResult:
         if config.scenario:
             experiment = load_experiment(config.scenario, config.set)
         elif tables:
-            experiment = experiment_from_tables(tables)
+            experiment = load_experiment(tables, config.set)
         else:
             raise ConfigError(
                 f"{path}: does not say of which scenario it is; give one with --scenario."
@@ -156,19 +165,19 @@ def render(config: RenderConfig) -> RenderResult:
         scenario = experiment.scenario.build()
     else:
         named = config.source in registry.agents
-        where = config.scenario or ("Chemotaxis-v0" if named else policy_scenario(config.source))
+        where = config.scenario or ("Chemotaxis-v0" if named else policy_experiment(config.source))
         experiment = load_experiment(where, config.set)
         env = experiment.env()
         scenario = env.scenario
         rollout = record_episode(env, find_agent(config.source, env), config.seed)
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         path = folder / "trajectory.h5md"
         path.unlink(missing_ok=True)
         write_rollout(
             path, experiment, env, rollout, {"source": config.source, "seed": config.seed}
         )
         trajectory = read_trajectory(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     movie = write_movie(
         folder / "movie",
         frames(scenario, trajectory, config.size, config.every),

@@ -4,6 +4,7 @@ moment.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -57,12 +57,34 @@ def train(config: TrainConfig) -> TrainResult:
             raise ConfigError("train: resume goes on with the run's own keys; leave `set` out.")
         run = RunFolder.open(config.out)
         experiment = load_experiment(config.out)
+        _check_same(config, experiment)
+        learner = make_learner(experiment)
     else:
         experiment = load_experiment(config.experiment, config.set)
-        check_learns(experiment)
+        # Before the folder is touched: a key out of range must not cost the run that is there.
+        learner = make_learner(experiment)
         run = RunFolder.create(config.out, experiment.tables(), "train", config.overwrite)
     with run:
-        return train_in(run, experiment, progress=config.progress)
+        return train_in(run, experiment, config.progress, learner)
+
+
+def _check_same(config: TrainConfig, experiment: Experiment) -> None:
+    if config.experiment == TrainConfig.experiment:
+        return
+    asked = load_experiment(config.experiment)
+    if asked != experiment:
+        difference = _first_difference(experiment.tables(), asked.tables())
+        raise ConfigError(
+            f"train: resume goes on with the run's own keys, but {config.experiment} has others: "
+            f"{difference}. Leave the experiment out, or choose another folder."
+        )
+
+
+def make_learner(experiment: Experiment) -> Learner:
+    """Build the learner of an experiment. Raises ConfigError if the agent does not learn."""
+    check_learns(experiment)
+    assert isinstance(experiment.agent, PPOConfig)
+    return Learner(experiment.env(), experiment.agent, experiment.training.updates)
 
 
 def check_learns(experiment: Experiment) -> None:
@@ -74,14 +96,14 @@ def check_learns(experiment: Experiment) -> None:
         )
 
 
-def train_in(run: RunFolder, experiment: Experiment, progress: bool = True) -> TrainResult:
+def train_in(
+    run: RunFolder, experiment: Experiment, progress: bool = True, learner: Learner | None = None
+) -> TrainResult:
     """Train all seeds of an experiment in a run folder that is open.
 
-    What is there already is not done again.
+    What is there already is not done again. `learner` is that of the experiment, made if left out.
     """
-    check_learns(experiment)
-    assert isinstance(experiment.agent, PPOConfig)
-    learner = Learner(experiment.env(), experiment.agent, experiment.training.updates)
+    learner = learner or make_learner(experiment)
     started = time.perf_counter()
     policies = []
     for number, seed in enumerate(experiment.training.seeds):
@@ -119,14 +141,15 @@ class _SeedRun:
     def finish(self, progress: bool) -> Policy:
         """Run what is left and return the final policy."""
         state, done = self._start()
-        truncate_metrics(self.root / METRICS, "row", self.number * self.updates + done - 1)
         if done == self.updates or self._stopped():
             return state.policy
+        # Only here: rows behind those of a finished seed belong to the seeds after it.
+        truncate_metrics(self.root / METRICS, "row", self.number * self.updates + done - 1)
         with ExitStack() as stack:
             metrics = MetricsLog(self.root / METRICS)
             stack.callback(metrics.close)
             board = TensorBoardLog(
-                self.root / "tensorboard" / f"seed-{self.seed}", purge_from=done or None
+                self.root / "tensorboard" / f"seed-{self.seed}", purge_from=done
             )
             stack.callback(board.close)
             bar = stack.enter_context(
@@ -163,6 +186,7 @@ class _SeedRun:
         if not (self.folder / FILE).exists():
             return self.learner.init(self.seed), 0
         state, metadata = load_checkpoint(self.folder, self.learner.shapes())
+        self._check_keys(metadata)
         self.best = _Best(float(metadata["best"]), metadata["reached"] == "true")
         done = int(state.update)
         if not 0 <= done <= self.updates:
@@ -170,6 +194,17 @@ class _SeedRun:
         if done == self.updates or self._stopped():
             save_agent(state.policy, self.folder / "policy", self._about())
         return state, done
+
+    def _check_keys(self, metadata: dict[str, str]) -> None:
+        """Raise RunFolderError if the checkpoint was written with other keys than config.toml's."""
+        written = json.loads(metadata.get("experiment", "{}"))
+        found = self.experiment.tables()
+        if metadata.get("seed") != str(self.seed) or written != found:
+            difference = _first_difference(written, found) or f"seed {metadata.get('seed')}"
+            raise RunFolderError(
+                f"{self.folder / FILE}: was written with other keys than those of config.toml: "
+                f"{difference}. Put them back, or start the run again with overwrite."
+            )
 
     def _updates(self, state: Any, done: int) -> Iterator[tuple[int, Any, dict[str, Any]]]:
         for update in range(done, self.updates):
@@ -216,6 +251,8 @@ class _SeedRun:
 
     def _checkpoint(self, state: Any, done: int) -> None:
         metadata = {
+            "experiment": json.dumps(self.experiment.tables()),
+            "seed": str(self.seed),
             "update": str(done),
             "best": repr(self.best.value),
             "reached": "true" if self.best.reached else "false",
@@ -224,6 +261,18 @@ class _SeedRun:
 
     def _about(self, **more: Any) -> dict[str, Any]:
         return {"seed": self.seed, **self.experiment.tables(), **more}
+
+
+def _first_difference(old: Any, new: Any, path: str = "") -> str:
+    """Name the first key in which nested tables differ, as `a.b was 1, is 2`; "" if none does."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return "" if old == new else f"{path} was {old!r}, is {new!r}"
+    for name in dict.fromkeys([*old, *new]):
+        inner = f"{path}.{name}" if path else name
+        found = _first_difference(old.get(name), new.get(name), inner)
+        if found:
+            return found
+    return ""
 
 
 def training_curves(

@@ -187,7 +187,7 @@ def draw_colour_bar(
         ticks=MaxNLocator(5),
         format=FuncFormatter(lambda value, _: f"{value:.3g}"),
     )
-    bar.outline.set(linewidth=0.5, edgecolor=style.MUTED)  # type: ignore[operator]
+    bar.outline.set(linewidth=0.5, edgecolor=style.MUTED)
     bar.ax.tick_params(labelsize=0.88 * size, length=2.5, width=0.6, color=style.MUTED)
     bar.ax.tick_params(labelcolor=style.INK)
     bar.set_label(scale.label, fontsize=size, color=style.INK, labelpad=0.35 * size)

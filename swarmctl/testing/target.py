@@ -1,0 +1,214 @@
+"""One front door: check whatever a registered name or `file.py:Thing` stands for."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from swarmctl.core import registry
+from swarmctl.core.contracts import ActionMap, Agent, Engine, Observable, Task
+from swarmctl.core.errors import ConfigError, UnknownNameError, nearest
+from swarmctl.testing.report import Report
+
+SUPPORTED = (
+    "a Scenario or ScenarioConfig, an Engine, an Agent or AgentConfig, an Observable, a Task, an "
+    "ActionMap, a "
+    "gymnasium.Env, a gymnasium VectorEnv, or an object with the functional interface of an "
+    "environment (reset, step, "
+    "params, space, swarm, spec, scenario)"
+)
+_FUNCTIONAL = ("reset", "step", "params", "space", "swarm", "spec", "scenario")
+
+
+def check(target: str, scenario: str = "Chemotaxis-v0", **options: Any) -> Report:
+    """Check a registered scenario, engine or agent, or something from a file of your own.
+
+    Args:
+        target: a registered name, with or without "swarmctl/" in front, or ``"my_file.py:Thing"``,
+            where Thing is an
+            instance, a class or a function without arguments that makes one. Supported are
+            scenarios and their
+            configurations, engines, agents and their configurations, observables, tasks, action
+            maps, Gymnasium
+            environments (single and vector) and functional environments.
+        scenario: where engines and agents are tried.
+        options: keys of that scenario, or of the target if it is one. A short `horizon` makes a
+            quick check.
+
+    Raises UnknownNameError for a name that is not registered, and ConfigError for a file or
+    attribute that is not there or
+    is nothing of the above.
+    """
+    path, colon, attribute = target.rpartition(":")
+    if target.endswith(".py") or (colon and path.endswith(".py")):
+        if not colon or target.endswith(".py"):
+            raise ConfigError(f"{target!r}: say which thing in the file, as in '{target}:Thing'.")
+        with loaded_file(Path(path)) as module:
+            return check_thing(_attribute(module, path, attribute), scenario, **options)
+    return _check_name(target.removeprefix("swarmctl/"), scenario, options)
+
+
+def _check_name(name: str, scenario: str, options: dict[str, Any]) -> Report:
+    from swarmctl.testing.agent_suite import check_agent
+    from swarmctl.testing.engine_suite import check_engine
+
+    if name in registry.scenarios:
+        return _check_views(name, options)
+    if name in registry.engines:
+        from swarmctl.envs.make import make_engine, make_scenario
+
+        return check_engine(make_engine(name, make_scenario(scenario, **options)))
+    if name in registry.agents:
+        return check_agent(name, scenario, **options)
+    names = [
+        n for kind in (registry.scenarios, registry.engines, registry.agents) for n in kind.names()
+    ]
+    raise UnknownNameError(
+        f"{name!r} is no scenario, engine or agent. {nearest(name, names)} "
+        "For something of your own write 'my_file.py:Thing'."
+    )
+
+
+def _check_views(name: str, options: dict[str, Any]) -> Report:
+    """Check a registered scenario in all its views."""
+    import gymnasium
+
+    import swarmctl.envs  # noqa: F401 - registers the scenarios with Gymnasium
+    from swarmctl.envs.vector_env import SwarmVectorEnv
+    from swarmctl.testing.gym_suite import check_gym_env
+    from swarmctl.testing.scenario_suite import check_scenario
+    from swarmctl.testing.vector_suite import check_vector_env
+
+    def single() -> Any:
+        return gymnasium.make(f"swarmctl/{name}", **options)
+
+    def batch(mode: Any) -> Any:
+        return SwarmVectorEnv(name, num_envs=3, autoreset_mode=mode, **options)
+
+    return (
+        check_scenario(name, **options) + check_gym_env(single()) + check_vector_env(batch, single)
+    )
+
+
+@contextlib.contextmanager
+def loaded_file(path: Path) -> Iterator[ModuleType]:
+    """Import a file for the duration of a block; afterwards no trace of it is left in `sys`.
+
+    Files in its folder can be imported by it. Raises ConfigError if there is no such file or if it
+    cannot be imported.
+    """
+    path = path.expanduser().resolve()
+    if not path.is_file():
+        files = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise ConfigError(f"there is no file {str(path)!r}. {nearest(path.name, files)}")
+    name = f"_swarmctl_checked_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before, folder = set(sys.modules), str(path.parent)
+    sys.modules[name] = module
+    sys.path.insert(0, folder)
+    try:
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ConfigError(
+                f"{path.name} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+        yield module
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+        for other in set(sys.modules) - before:
+            origin = getattr(sys.modules[other], "__file__", None)
+            if other == name or (origin and Path(origin).parent == path.parent):
+                del sys.modules[other]
+
+
+def _attribute(module: ModuleType, path: str, attribute: str) -> Any:
+    if not hasattr(module, attribute):
+        names = [n for n in vars(module) if not n.startswith("_")]
+        raise ConfigError(f"{path} has no {attribute!r}. {nearest(attribute, names)}")
+    return getattr(module, attribute)
+
+
+def check_thing(thing: Any, scenario: str = "Chemotaxis-v0", **options: Any) -> Report:
+    """Check an instance, or what a class or a function without arguments makes.
+
+    Raises ConfigError for what is not supported, saying what is.
+    """
+    from gymnasium import Env
+    from gymnasium.vector import VectorEnv
+
+    from swarmctl.agents.options import AgentConfig
+    from swarmctl.envs.make import make_env
+    from swarmctl.envs.scenario import Scenario, ScenarioConfig
+    from swarmctl.testing import (
+        agent_suite,
+        engine_suite,
+        gym_suite,
+        piece_suite,
+        scenario_suite,
+        vector_suite,
+    )
+
+    if inspect.isclass(thing) and issubclass(thing, VectorEnv):
+        return vector_suite.check_vector_env(
+            lambda mode: thing(num_envs=3, autoreset_mode=mode)  # type: ignore[call-arg]
+        )
+    made = _make(thing)
+    if isinstance(made, VectorEnv):
+        raise ConfigError(
+            "a vector environment is checked in every autoreset mode; give its class, or a "
+            "function with the argument "
+            "autoreset_mode that makes one, not one that is made already."
+        )
+    if isinstance(made, ScenarioConfig):
+        report = scenario_suite.check_scenario(made)
+        return report + scenario_suite.check_options(type(made))
+    if isinstance(made, Scenario):
+        return scenario_suite.check_scenario(made)
+    if isinstance(made, Engine):
+        return engine_suite.check_engine(made)
+    if isinstance(made, Agent | AgentConfig):
+        return agent_suite.check_agent(made, make_env(scenario, **options))
+    if isinstance(made, Observable):
+        return piece_suite.check_observable(made)
+    if isinstance(made, Task):
+        return piece_suite.check_task(made)
+    if isinstance(made, ActionMap):
+        return piece_suite.check_action_map(made)
+    if isinstance(made, Env):
+        return gym_suite.check_gym_env(made)
+    if callable(made) and "autoreset_mode" in inspect.signature(made).parameters:
+        return vector_suite.check_vector_env(lambda mode: made(autoreset_mode=mode))
+    if all(hasattr(made, name) for name in _FUNCTIONAL):
+        return scenario_suite.check_functional(made)
+    raise ConfigError(f"{made!r} cannot be checked. Supported are {SUPPORTED}.")
+
+
+def _make(thing: Any) -> Any:
+    """Call a class or a function without required arguments; hand on everything else."""
+    if not (inspect.isclass(thing) or inspect.isroutine(thing)):
+        return thing
+    required = [
+        p.name
+        for p in inspect.signature(thing).parameters.values()
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if "autoreset_mode" in inspect.signature(thing).parameters:
+        return thing
+    if required:
+        raise ConfigError(
+            f"{thing.__name__} needs arguments ({', '.join(required)}); write a function without "
+            f"arguments that makes "
+            f"one, and check that. Supported are {SUPPORTED}."
+        )
+    return thing()
