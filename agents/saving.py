@@ -219,9 +219,7 @@ def _expected_shapes(
     return shapes
 
 
-def _check_arrays(
-    arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
-) -> None:
+def _check_arrays(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
     odd = sorted(set(arrays) ^ set(shapes))
     if odd:
         where = "the description" if odd[0] in arrays else "the arrays"

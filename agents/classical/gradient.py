@@ -65,8 +65,8 @@ class RunAndTumble(Agent):
         left, ran = memory
         length_key, side_key = jax.random.split(key)
         falling = ran & (left == 0) & (inputs.observation[:, self.sensed] <= self.threshold)
-        length = jax.random.randint(length_key, left.shape, 1, self.longest + 1)
-        side = jnp.where(jax.random.bernoulli(side_key, shape=left.shape), 1, -1)
+        length = jax.random.randint(length_key, left.shape, 1, self.longest + 1, jnp.int32)
+        side = jnp.where(jax.random.bernoulli(side_key, shape=left.shape), 1, -1).astype(jnp.int32)
         left = jnp.where(falling, length * side, left)
         turning = jnp.sign(left)
         return self.moves.action(turning == 0, turning), (left - turning, turning == 0)

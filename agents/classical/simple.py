@@ -37,7 +37,7 @@ class Random(Agent):
         """
         count = inputs.observation.shape[0]
         if isinstance(self.space, Discrete):
-            return jax.random.randint(key, (count,), 0, self.space.n), memory
+            return jax.random.randint(key, (count,), 0, self.space.n, jnp.int32), memory
         dtype = inputs.observation.dtype
         return jax.random.uniform(key, (count, self.space.size), dtype, -1, 1), memory
 

@@ -150,4 +150,5 @@ class History(Observable):
         inner, older = memory
         value, inner = self.part.observe(state, inner, space)
         stacked = jnp.concatenate([value, older], axis=-1)
+        stacked = jnp.where(state.present[:, None], stacked, 0)
         return stacked, (inner, stacked[:, : older.shape[1]])
