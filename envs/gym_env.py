@@ -20,7 +20,7 @@ from swarmctl.envs.functional import (
     continue_episode,
     make_rules,
 )
-from swarmctl.envs.make import make_engine, make_scenario
+from swarmctl.envs.make import as_scenario, make_engine
 from swarmctl.envs.picture import SwarmPainter
 from swarmctl.envs.scenario import Scenario, check_engine
 
@@ -60,9 +60,7 @@ class SwarmGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             raise ConfigError(
                 f"render_mode {render_mode!r} is not known; allowed: human, rgb_array, None."
             )
-        self.scenario = (
-            make_scenario(scenario, **options) if isinstance(scenario, str) else scenario
-        )
+        self.scenario = as_scenario(scenario, options)
         made = make_engine(engine, self.scenario) if isinstance(engine, str) else engine
         check_engine(self.scenario, made)
         self.engine = made
@@ -121,22 +119,21 @@ class SwarmGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def render(self) -> Any:
         """Return a picture u8 [H,W,3] in mode rgb_array; None otherwise."""
-        if self.render_mode == "rgb_array":
-            return self._picture()
-        return None
+        if self.render_mode != "rgb_array":
+            return None
+        swarm = self.swarm
+        assert self._painter is not None
+        return self._painter.draw(swarm)
 
     def _show(self) -> None:
-        if self.render_mode == "human":
-            if self._painter is None:
-                self._painter = SwarmPainter(self.scenario)
-            self._painter.show(self.swarm)
-        elif self._painter is not None:
-            self._painter.remember(self.swarm)
-
-    def _picture(self) -> np.ndarray:
+        if self.render_mode is None:
+            return
         if self._painter is None:
             self._painter = SwarmPainter(self.scenario)
-        return self._painter.draw(self.swarm)
+        if self.render_mode == "human":
+            self._painter.show(self.swarm)
+        else:
+            self._painter.remember(self.swarm)
 
     def close(self) -> None:
         """Close the engine and the window; may be called twice."""

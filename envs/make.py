@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from swarmctl.core import registry
 from swarmctl.core.config import build
 from swarmctl.core.contracts import Engine, PureEngine
-from swarmctl.core.errors import CapabilityError
+from swarmctl.core.errors import CapabilityError, ConfigError
 from swarmctl.envs.functional import SwarmEnv
 from swarmctl.envs.scenario import Scenario, ScenarioConfig
 
@@ -23,6 +22,21 @@ def scenario_config(name: str, options: Mapping[str, Any] | None = None) -> Scen
     """
     config_class = registry.scenarios[name.removeprefix("swarmctl/")].load()
     return build(config_class, dict(options or {}), "")
+
+
+def as_scenario(scenario: str | Scenario, options: Mapping[str, Any]) -> Scenario:
+    """Return a scenario given by its id and keys, or made already.
+
+    Raises ConfigError for keys beside a scenario that is made already.
+    """
+    if isinstance(scenario, str):
+        return make_scenario(scenario, **options)
+    if options:
+        raise ConfigError(
+            f"{', '.join(options)}: this scenario is made already and takes no keys; give its id "
+            "instead, or change it where it is made."
+        )
+    return scenario
 
 
 def make_scenario(name: str, **options: Any) -> Scenario:
@@ -54,7 +68,7 @@ def make_env(scenario: str | Scenario, engine: str = "jax", **options: Any) -> S
     >>> observation.shape
     (3, 12)
     """
-    made = make_scenario(scenario, **options) if isinstance(scenario, str) else scenario
+    made = as_scenario(scenario, options)
     built = make_engine(engine, made)
     if not isinstance(built, PureEngine):
         raise CapabilityError(
@@ -76,9 +90,3 @@ def make(scenario: str | Scenario, engine: str = "jax", **options: Any) -> Any:
     from swarmctl.envs.gym_env import SwarmGymEnv
 
     return SwarmGymEnv(scenario, engine, **options)
-
-
-def registered_options(name: str) -> tuple[str, ...]:
-    """Return the keys that a scenario takes."""
-    config_class = registry.scenarios[name.removeprefix("swarmctl/")].load()
-    return tuple(f.name for f in dataclasses.fields(config_class))

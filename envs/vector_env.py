@@ -210,7 +210,7 @@ class SwarmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         over: Array,
         params: Any,
     ) -> tuple[Array, Any, Array, dict[str, Any]]:
-        # The first two are those of SwarmGymEnv, so that a row runs like the single environment with its seed.
+        # The first two are those of SwarmGymEnv: a row runs like the single one with its seed.
         split = jax.vmap(lambda k: jax.random.split(k, 3))(jax.random.wrap_key_data(keys))
         final, moved, reward, terminated, truncated, info = jax.vmap(
             self.env.step, (0, 0, 0, None)

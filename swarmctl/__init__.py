@@ -13,9 +13,15 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "DemoConfig": "swarmctl.training.configs",
+    "EvaluateConfig": "swarmctl.training.configs",
     "Experiment": "swarmctl.training.experiment",
+    "RenderConfig": "swarmctl.training.configs",
     "Scenario": "swarmctl.envs.scenario",
+    "TrainConfig": "swarmctl.training.configs",
     "World": "swarmctl.core.world",
+    "demo": "swarmctl.training.demo",
+    "evaluate": "swarmctl.training.evaluate",
     "evaluate_agent": "swarmctl.training.evaluate",
     "load_agent": "swarmctl.agents.saving",
     "load_experiment": "swarmctl.training.experiment",
@@ -23,9 +29,12 @@ _PUBLIC = {
     "make_agent": "swarmctl.agents.options",
     "make_env": "swarmctl.envs.make",
     "make_scenario": "swarmctl.envs.make",
+    "open_universe": "swarmctl.records.analysis",
     "read_trajectory": "swarmctl.records.trajectory",
     "record_episode": "swarmctl.training.evaluate",
+    "render": "swarmctl.training.record",
     "save_agent": "swarmctl.agents.saving",
+    "train": "swarmctl.training.train",
 }
 
 __all__ = ["__version__", *_PUBLIC]

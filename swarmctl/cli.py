@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import shlex
 import sys
 import types
@@ -42,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = build(config_class, _given(config_class, options))
         result = load_target(target)(config)
         return _tell(verb, result)
+    except BrokenPipeError:
+        # Whoever read us (head, less) has gone; nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SwarmctlError as error:
         print(f"swarmctl {verb}: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
@@ -123,7 +128,7 @@ def _tell(verb: str, result: Any) -> int:
 
     text, status = describe_result(result)
     if text:
-        print(text)
+        print(text, flush=True)
     return status
 
 

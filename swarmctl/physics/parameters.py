@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -128,12 +129,15 @@ def check_stiffness(world: World) -> None:
             if rate > worst:
                 worst, what = rate, f"contact of {a.name!r} with a hard face"
     if world.time_step * worst > MOST_STIFF * (1 + 1e-9):
+        longest = MOST_STIFF / worst
+        digits = 2 - math.floor(math.log10(longest))
+        shown = math.floor(longest * 10**digits) / 10**digits  # rounding up would be refused again
         raise ConfigError(
             f"the time step {world.time_step:g} s is too long for the {what}: "
             f"time step x stiffness / friction is {world.time_step * worst:.3g}, at most "
             f"{MOST_STIFF} is resolved. "
-            f"Use a time step of {MOST_STIFF / worst:.3g} s or less, a lower speed_max, or a "
-            "lower contact_energy."
+            f"Use a time step of {shown:g} s or less, lower swim speeds, or, in a world of your "
+            "own, a lower contact_energy."
         )
 
 

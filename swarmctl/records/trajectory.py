@@ -77,7 +77,7 @@ class Trajectory:
         frame: i64 [T], number of the frame since the record began; gaps are frames that were
             damaged.
         time: f64 [T] s.
-        step: i64 [T], integration steps of the engine.
+        step: i64 [T], control intervals since the episode began.
         episode: i32 [T], number of the episode.
         position: [T,N,D] µm, unwrapped; NaN where the colloid is not present.
         velocity: [T,N,D] µm/s, NaN where not present or not recorded.

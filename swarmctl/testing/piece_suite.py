@@ -18,7 +18,7 @@ from swarmctl.core.spec import AgentSpec, Continuous, Discrete
 from swarmctl.core.state import Space
 from swarmctl.core.world import Box, Species, World
 from swarmctl.engines.jax_engine import JaxEngine
-from swarmctl.testing.engine_suite import random_command
+from swarmctl.testing.motion import random_command
 from swarmctl.testing.poison import without
 from swarmctl.testing.report import NotApplicableError, Report, Suite
 from swarmctl.testing.rollout import random_actions

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from swarmctl.core.contracts import PureEngine
+from swarmctl.testing.motion import random_command, state_faults
 from swarmctl.testing.report import NotApplicableError, Suite
 from swarmctl.testing.trees import Watch, describe_shape, differences, host, stack, take
 
@@ -20,8 +21,6 @@ class PureCase:
     """A pure engine with a run in a Python loop of compiled calls."""
 
     def __init__(self, engine: PureEngine) -> None:
-        from swarmctl.testing.engine_suite import random_command
-
         self.engine, self.params = engine, engine.params()
         keys = jax.random.split(jax.random.key(3), 2 * STEPS + 1)
         self.keys = keys[: STEPS + 1]
@@ -185,8 +184,6 @@ def vmap(case: PureCase) -> Iterator[str]:
 )
 def shell(case: PureCase) -> Iterator[str]:
     """Look at the observed states."""
-    from swarmctl.testing.engine_suite import state_faults
-
     first, seen = case.loop
     states = [case.engine.observe_state(first, case.params), *(result[3] for result in seen)]
     for t, found in enumerate(states):

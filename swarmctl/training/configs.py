@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError
+
+
+def _as_path(config: Any) -> None:
+    """Take text for the path `out`, as notebooks write it."""
+    if isinstance(config.out, str):
+        object.__setattr__(config, "out", Path(config.out))
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,7 @@ class DemoConfig:
     progress: bool = key(True, "show a progress bar")
 
     def __post_init__(self) -> None:
+        _as_path(self)
         if self.seeds < 2:
             raise ConfigError(
                 f"demo: an interval over seeds needs at least 2 of them, got {self.seeds}."
@@ -45,6 +53,9 @@ class TrainConfig:
     overwrite: bool = key(False, "delete a run that is in `out`")
     progress: bool = key(True, "show a progress bar")
 
+    def __post_init__(self) -> None:
+        _as_path(self)
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -61,6 +72,9 @@ class EvaluateConfig:
     seed: int = key(1_000_000, "seed of starts and noise, equal for all agents")
     deterministic: bool = key(True, "policies take their likeliest action")
     out: Path | None = key(None, "a JSON file for the figures")
+
+    def __post_init__(self) -> None:
+        _as_path(self)
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,7 @@ class RenderConfig:
     size: int = key(720, "width and height of the movie in pixels")
 
     def __post_init__(self) -> None:
+        _as_path(self)
         if min(self.every, self.fps, self.size) < 1:
             raise ConfigError("render: every, fps and size must be at least 1.")
 

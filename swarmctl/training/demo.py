@@ -155,8 +155,9 @@ def _verdicts(
         ),
         "solved": (
             distance < solved_below,
-            f"mean distance {distance:.1f} µm, below {solved_below:.1f} µm = {SOLVED:g} x the "
-            f"oracle's{when}",
+            f"mean distance {distance:.1f} µm, "
+            f"{'below' if distance < solved_below else 'not below'} "
+            f"{solved_below:.1f} µm = {SOLVED:g} x the oracle's{when}",
         ),
     }
 

@@ -73,7 +73,10 @@ def experiment_from_tables(data: Mapping[str, Any]) -> Experiment:
     """
     for section, table in data.items():
         if section not in SECTIONS:
-            raise UnknownNameError(f"Unknown section [{section}]. {nearest(section, SECTIONS)}")
+            raise UnknownNameError(
+                f"Unknown section [{section}]. {nearest(section, SECTIONS)} "
+                "Keys belong to a section, such as training.updates."
+            )
         if not isinstance(table, Mapping):
             raise ConfigError(f"[{section}] must be a table, got {table!r}.")
     tables = {section: dict(data.get(section, {})) for section in SECTIONS}
@@ -121,6 +124,6 @@ def _read(source: str | Path) -> dict[str, Any]:
                 return tomllib.load(file)
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such experiment file.") from None
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from None
     return {"scenario": {"name": registry.scenarios[str(source).removeprefix("swarmctl/")].name}}

@@ -101,9 +101,7 @@ class Learner:
     def shapes(self) -> TrainState:
         """Return the shapes and types of a training state; nothing is computed."""
         key = jax.random.key(0)
-        return jax.eval_shape(
-            self._init, key, jax.eval_shape(self.auto.prepare, key, self.params)
-        )
+        return jax.eval_shape(self._init, key, jax.eval_shape(self.auto.prepare, key, self.params))
 
     def update(self, state: TrainState, seed: int) -> tuple[TrainState, dict[str, Array]]:
         """One rollout and its passes; `state` is consumed. Returns (state, figures)."""

@@ -148,9 +148,7 @@ class _SeedRun:
         with ExitStack() as stack:
             metrics = MetricsLog(self.root / METRICS)
             stack.callback(metrics.close)
-            board = TensorBoardLog(
-                self.root / "tensorboard" / f"seed-{self.seed}", purge_from=done
-            )
+            board = TensorBoardLog(self.root / "tensorboard" / f"seed-{self.seed}", purge_from=done)
             stack.callback(board.close)
             bar = stack.enter_context(
                 tqdm(

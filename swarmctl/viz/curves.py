@@ -52,7 +52,8 @@ def learning_curve(
         path: png, svg or pdf by its suffix.
         curves: label -> (steps [K], values [S,K]), S seeds; one seed has no band.
         references: label -> (mean, low, high); low and high may be NaN.
-        xlabel, ylabel: with units.
+        xlabel: with units.
+        ylabel: with units.
         title: one line.
         also: further formats to write.
 

@@ -59,7 +59,8 @@ class Scene:
             if the boundaries are open.
         value_label: what the values are that colour the colloids (with units).
         value_range: (low, high) of those values; the same for all frames so that colours can be
-        compared. style: how it looks.
+            compared.
+        style: how it looks.
     """
 
     size: tuple[float, ...]

@@ -35,7 +35,9 @@ def agent_spec(space, count=3):
         0.1,
         frozenset({"speed", "turn_rate"}),
     )
-    names = tuple(f"move {i}" for i in range(space.n if isinstance(space, Discrete) else space.size))
+    names = tuple(
+        f"move {i}" for i in range(space.n if isinstance(space, Discrete) else space.size)
+    )
     return AgentSpec("Test-v0", len(NAMES), NAMES, space, names, engine)
 
 
@@ -55,7 +57,7 @@ def drawn(policy, observation, key):
 
 
 def some_batch(policy, shape=(5, 4, 3), seed=1, stale=0.3):
-    """A batch as it comes from a rollout with a policy that is `stale` away from `policy` in log probability."""
+    """A batch of a rollout with a policy that is `stale` away in log probability."""
     rng = np.random.default_rng(seed)
     observation = jnp.asarray(rng.standard_normal((*shape, len(NAMES))), jnp.float32)
     action, log_prob = drawn(policy, observation, jax.random.key(seed))
@@ -86,7 +88,7 @@ def assert_equal_learning(policy, config, one, other, tolerance=2e-5):
 
 
 def summed_advantage(reward, value, following, ends, discount, decay):
-    """The definition: A_t = sum_l (γλ)^l δ_{t+l}, up to and with the first end; for one colloid, in float64."""
+    """The definition: A_t = sum_l (γλ)^l δ_{t+l}, up to and with the first end; for one colloid."""
     length = len(reward)
     surprise = reward + discount * following - value
     result = np.zeros(length)
@@ -108,7 +110,7 @@ def test_advantages_are_the_sum_that_defines_them(discount, decay):
     truncated = np.broadcast_to(rng.random((40, 3, 1)) < 0.08, shape)
     ends = terminated | truncated
     following = np.concatenate([value[1:], last[None]])
-    # 0 after a termination, also at the moment of a truncation; the final observation's value at a truncation.
+    # 0 after a termination, also if time is up too; at a truncation the final observation's value.
     bootstrap = np.where(terminated, 0, np.where(truncated, final, following))
     found = advantages(
         *(jnp.asarray(x, jnp.float32) for x in (reward, value, bootstrap)),
@@ -131,9 +133,7 @@ def test_with_exact_values_of_a_constant_reward_nothing_is_surprising():
     ends = jnp.zeros((30, 2), bool).at[11].set(True)
     truncated = advantages(reward, value, value, ends, discount, 0.95)
     np.testing.assert_allclose(truncated, 0, atol=1e-4)
-    terminated = advantages(
-        reward, value, value.at[11].set(0), ends, discount, 0.95
-    )
+    terminated = advantages(reward, value, value.at[11].set(0), ends, discount, 0.95)
     # One reward instead of all that were expected, and less so the longer it is ahead.
     missing = -discount / (1 - discount)
     expected = missing * (discount * 0.95) ** np.arange(11, -1, -1)
@@ -225,7 +225,7 @@ def bare_policy(logits):
 
 
 def test_gradient_of_the_clipped_objective_of_two_actions_by_hand():
-    """d ratio/d logit_k = ratio (1[a=k] - p_k) where the smaller branch is the unclipped one, else 0."""
+    """d ratio/d logit_k = ratio (1[a=k] - p_k) where the unclipped branch counts, else 0."""
     logits, clip = np.array([0.4, -0.2]), 0.2
     p = np.exp(logits) / np.exp(logits).sum()
     action = np.array([0, 1, 0, 1, 0, 1, 0, 1])

@@ -1,4 +1,4 @@
-"""What a learned policy does with its numbers: distributions, scaling, and where it refuses to act."""
+"""What a policy does with its numbers: distributions, scaling, and where it refuses to act."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ from swarmctl.envs.make import make_env
 
 
 def plain_policy(space, log_std=None):
-    """Observation in, the same numbers out, whatever the network is: only the distribution matters."""
+    """A network that hands its input on: only the distribution matters."""
     outputs = space.n if isinstance(space, Discrete) else space.size
     network = MLP((jnp.eye(outputs),), (jnp.zeros(outputs),))
     return Policy(

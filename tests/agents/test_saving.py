@@ -87,7 +87,9 @@ def test_a_policy_is_found_from_its_files_its_folder_and_its_run(saved):
 
 def test_saving_again_replaces_the_policy(saved):
     save_agent(fresh(seed=1), saved)
-    np.testing.assert_array_equal(load_agent(saved).actor.weights[0], fresh(seed=1).actor.weights[0])
+    np.testing.assert_array_equal(
+        load_agent(saved).actor.weights[0], fresh(seed=1).actor.weights[0]
+    )
     assert sorted(p.name for p in saved.iterdir()) == [JSON_FILE, ARRAYS_FILE]
 
 

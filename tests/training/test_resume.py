@@ -48,7 +48,7 @@ TIMING = ("seconds", "steps_per_s")
 
 @pytest.fixture(scope="module", autouse=True)
 def one_learner():
-    """Compile once for all runs of this file, and do not wait for the disk: no power is cut here."""
+    """Compile once for all runs of this file, and do not wait for the disk."""
     made = {}
     original = training.make_learner
 
@@ -90,7 +90,7 @@ def checkpoint(path):
 
 
 def contents(folder):
-    """Everything that must be equal, by name: bytes of files, rows of metrics without their timing."""
+    """Everything that must be equal, by name: files, and rows of metrics without timing."""
     left_out = ("run.json", "metrics.jsonl", ".run.lock")
 
     def read(path):
@@ -146,7 +146,7 @@ def test_the_same_experiment_twice_is_the_same_run(experiment, whole, tmp_path):
 
 @pytest.fixture(scope="module")
 def moments(experiment, tmp_path_factory):
-    """Copies of a run's folder at every moment at which a kill could leave something else behind."""
+    """Copies of a run's folder at every moment at which a kill leaves something else behind."""
     folder = tmp_path_factory.mktemp("moments")
     out = folder / "run"
     copies = []
@@ -290,7 +290,9 @@ def test_resume_of_a_finished_run_changes_nothing_and_trains_nothing(whole, tmp_
 def test_tensorboard_shows_every_update_once(moments, whole):
     loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for seed in SEEDS:
-        expected = [r["entropy"] for r in read_metrics(whole / "metrics.jsonl") if r["seed"] == seed]
+        expected = [
+            r["entropy"] for r in read_metrics(whole / "metrics.jsonl") if r["seed"] == seed
+        ]
         for copy in (moments[len(moments) // 8], moments[len(moments) // 2], moments[-1]):
             log = loader.EventAccumulator(str(copy / "tensorboard" / f"seed-{seed}"))
             log.Reload()
@@ -315,7 +317,11 @@ def test_resume_with_changed_keys_is_refused(whole, experiment, tmp_path):
     [
         ("updates = 5", "updates = 9", r"training.updates was 5, is 9"),
         ("learning_rate = 0.003", "learning_rate = 0.004", r"agent.learning_rate was 0.003"),
-        ("hidden = [8]", "hidden = [9]", r"actor.* is float32\(\d+, 8\), expected float32\(\d+, 9\)"),
+        (
+            "hidden = [8]",
+            "hidden = [9]",
+            r"actor.* is float32\(\d+, 8\), expected float32\(\d+, 9\)",
+        ),
     ],
 )
 def test_a_config_that_was_edited_is_refused(whole, tmp_path, old, new, words):
