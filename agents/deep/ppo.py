@@ -33,12 +33,12 @@ class PPOConfig(AgentConfig):
     hidden: tuple[int, ...] = config_key(
         (32, 32), "widths of the hidden layers of actor and critic"
     )
-    swarms: int = config_key(128, "swarms simulated side by side")
+    swarms: int = config_key(256, "swarms simulated side by side")
     rollout: int = config_key(
-        32, "decisions between updates; must divide the horizon or be its multiple"
+        16, "decisions between updates; must divide the horizon or be its multiple"
     )
-    epochs: int = config_key(4, "passes over a rollout")
-    minibatches: int = config_key(4, "minibatches per pass; must divide swarms")
+    epochs: int = config_key(3, "passes over a rollout")
+    minibatches: int = config_key(8, "minibatches per pass; must divide swarms")
     learning_rate: float = config_key(3e-3, "Adam's step size at the start")
     final_learning_rate: float = config_key(3e-4, "Adam's step size at the end, reached linearly")
     discount: float = config_key(0.97, "discount per decision")
