@@ -26,6 +26,7 @@ SMALL = (
     "agent.hidden=[8]",
     "agent.swarms=8",
     "agent.rollout=4",
+    "agent.minibatches=2",
     "training.updates=4",
 )
 

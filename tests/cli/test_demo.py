@@ -19,6 +19,8 @@ SMALLER = (
     "scenario.colloids=3",
     "scenario.horizon=64",
     "agent.swarms=8",
+    "agent.rollout=32",
+    "agent.minibatches=2",
     "agent.hidden=[8]",
 )
 

@@ -190,7 +190,7 @@ def test_wrong_values_name_the_key_and_what_is_expected():
         ("scenario.time_step=0.3", ConfigError, "time step"),
         ("scenario.horizon=0", ConfigError, "horizon must be at least 1"),
         ("agent.hidden=[]", ConfigError, "hidden needs at least one"),
-        ("agent.swarms=30", ConfigError, "4 minibatches do not divide 30"),
+        ("agent.swarms=31", ConfigError, "do not divide 31 swarms"),
         ("training.seeds=[1, 1]", ConfigError, "seeds must be different"),
         ("training.seeds=[]", ConfigError, "seeds must be different"),
         ("training.seeds=[-1]", ConfigError, "seeds must be different"),

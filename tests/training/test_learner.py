@@ -32,6 +32,15 @@ from swarmctl.training.train import train
 COUNT, HORIZON = 3, 6
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """These programs are small: compiling takes far longer than running them."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytree
 class ToyParams:
     size: jax.Array
@@ -354,7 +363,7 @@ def test_equal_seeds_train_bit_equal_policies_and_different_seeds_others():
 def test_what_is_right_alternates_and_is_learned(continuous):
     """Go at even decisions, not at odd ones: paired off by one, the opposite would be learned."""
     env = toy_env(continuous=continuous)
-    keys = PPOConfig(hidden=(16,), swarms=32, rollout=6, learning_rate=1e-2)
+    keys = PPOConfig(hidden=(16,), swarms=32, rollout=6, minibatches=4, learning_rate=1e-2)
     state, _, _ = run_updates(Learner(env, keys, 60), 60)
     best = HORIZON if continuous else HORIZON / 2
     learned = evaluate_agent(env, state.policy, 64)

@@ -188,16 +188,15 @@ def test_resume_is_exact_from_every_moment(moments, whole):
     assert seen == {0, 1, 2}
 
 
-def test_resumes_that_are_stopped_in_turn(whole, tmp_path, monkeypatch):
-    """The first run starts from another run's folder, and every resume may be stopped too."""
+@pytest.fixture(scope="module")
+def stopped(whole, tmp_path_factory):
+    """A run that was stopped again and again: before its first checkpoint, and in resumes."""
 
     class Stop(BaseException):
         pass
 
-    copy = tmp_path / "run"
-    rng = random.Random(0)
-    write = metrics.MetricsLog.write
-    left = [0]
+    out = tmp_path_factory.mktemp("stopped") / "run"
+    write, left = metrics.MetricsLog.write, [0]
 
     def write_or_stop(self, row):
         write(self, row)
@@ -205,22 +204,34 @@ def test_resumes_that_are_stopped_in_turn(whole, tmp_path, monkeypatch):
         if not left[0]:
             raise Stop
 
-    monkeypatch.setattr(metrics.MetricsLog, "write", write_or_stop)
-    stops = 0
-    resume = False
-    while True:
-        left[0] = rng.randint(1, 5)
-        try:
-            source = TrainConfig.experiment if resume else str(whole)
-            train(TrainConfig(source, copy, resume=resume, progress=False))
-        except Stop:
-            stops += 1
-            resume = True
-            assert describe_run(copy).status == "failed"
-        else:
-            break
-    assert stops >= 2
-    assert_same_run(copy, whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics.MetricsLog, "write", write_or_stop)
+        # The run's own folder is an experiment too.
+        source, resume = str(whole), False
+        for rows in (2, 3, 2, 4):
+            left[0] = rows
+            with pytest.raises(Stop):
+                train(TrainConfig(source, out, resume=resume, progress=False))
+            assert describe_run(out).status == "failed"
+            source, resume = TrainConfig.experiment, True
+        left[0] = 0
+        run(source, out, resume=True)
+    return out
+
+
+def test_resumes_may_be_stopped_in_turn(stopped, whole):
+    assert_same_run(stopped, whole)
+    assert len(json.loads((stopped / "run.json").read_text())["resumed"]) == 4
+
+
+def test_tensorboard_shows_every_update_once(stopped):
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    rows = read_metrics(stopped / "metrics.jsonl")
+    for seed in SEEDS:
+        log = loader.EventAccumulator(str(stopped / "tensorboard" / f"seed-{seed}"))
+        log.Reload()
+        points = [(e.step, pytest.approx(e.value)) for e in log.Scalars("entropy")]
+        assert points == [(r["update"], r["entropy"]) for r in rows if r["seed"] == seed]
 
 
 CHILD = """
@@ -285,19 +296,6 @@ def test_resume_of_a_finished_run_changes_nothing_and_trains_nothing(whole, tmp_
     assert_same_run(copy, whole)
     assert len(result.metrics) == len(SEEDS) * UPDATES
     assert len(json.loads((copy / "run.json").read_text())["resumed"]) == 1
-
-
-def test_tensorboard_shows_every_update_once(moments, whole):
-    loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    for seed in SEEDS:
-        expected = [
-            r["entropy"] for r in read_metrics(whole / "metrics.jsonl") if r["seed"] == seed
-        ]
-        for copy in (moments[len(moments) // 8], moments[len(moments) // 2], moments[-1]):
-            log = loader.EventAccumulator(str(copy / "tensorboard" / f"seed-{seed}"))
-            log.Reload()
-            points = [(e.step, pytest.approx(e.value)) for e in log.Scalars("entropy")]
-            assert points == list(enumerate(expected))
 
 
 def test_resume_with_changed_keys_is_refused(whole, experiment, tmp_path):
