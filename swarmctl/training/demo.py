@@ -225,7 +225,7 @@ def _show(
         trajectory.director,
         trajectory.time,
         caption=(
-            "Each colloid senses only how the concentration changes along its own path.",
+            "Each colloid senses only its own motion and how the concentration changes along it.",
             f"Return {reward[0]:.2f} [{reward[1]:.2f}, {reward[2]:.2f}] over {len(trained)} "
             "training seeds; "
             f"random {rows['random'].reward[0]:.2f}, seeing everything "
