@@ -21,7 +21,7 @@ class DemoConfig:
     """Train ten colloids to climb a concentration gradient, compare, and show it."""
 
     out: Path = key(Path("runs/demo"), "folder of the run")
-    seeds: int = key(6, "training seeds, from 0 on; the intervals are over them")
+    seeds: int = key(5, "training seeds, from 0 on; the intervals are over them")
     updates: int = key(60, "updates per seed")
     episodes: int = key(256, "swarms per evaluation")
     movie: bool = key(True, "make the movie")

@@ -27,7 +27,7 @@ from swarmctl.training.evaluate import (
     record_episode,
 )
 from swarmctl.training.experiment import Experiment, experiment_from_tables
-from swarmctl.training.record import frames, measure_over_time, write_rollout
+from swarmctl.training.record import frames, write_rollout
 from swarmctl.training.train import TrainResult, train_in, training_curves
 from swarmctl.viz.curves import learning_curve
 from swarmctl.viz.movie import write_movie
@@ -81,9 +81,8 @@ def demo(config: DemoConfig, say: Callable[[str], None] = print) -> DemoResult:
         env = experiment.env()
         count, box = env.scenario.world.capacity, env.scenario.world.box.size
         say(
-            f"{count} colloids in a box of {box[0]:g} x {box[1]:g} µm sense only how the "
-            "concentration "
-            "changes; they learn to climb it."
+            f"{count} colloids in a box of {box[0]:g} x {box[1]:g} µm sense only their own "
+            "motion and how the concentration changes; they learn to climb it."
         )
         baselines = {
             role: evaluate_agent(env, find_agent(name, env), config.episodes, EVALUATION_SEED)
@@ -98,7 +97,7 @@ def demo(config: DemoConfig, say: Callable[[str], None] = print) -> DemoResult:
         rows = _rows(env, baselines, trained)
         solved_below = SOLVED * rows["oracle"].distance[0]
         verdicts = _verdicts(rows, result, solved_below)
-        files, skipped = _show(config, experiment, env, result, trained, rows, run.path)
+        files, skipped = _show(config, experiment, env, result, trained, baselines, rows, run.path)
         seconds = time.perf_counter() - started
         _write_figures(run.path, rows, verdicts, solved_below, seconds)
         outcome = DemoResult(run.path, rows, verdicts, solved_below, seconds, files, skipped)
@@ -186,6 +185,7 @@ def _show(
     env: SwarmEnv,
     result: TrainResult,
     trained: list[Evaluation],
+    baselines: Mapping[str, Evaluation],
     rows: Mapping[str, Row],
     folder: Path,
 ) -> tuple[dict[str, Path], dict[str, str]]:
@@ -204,16 +204,11 @@ def _show(
         {"policy": f"seed {seed}", "seed": EVALUATION_SEED},
     )
     trajectory = read_trajectory(files["trajectory"])
-    others = {
-        "trained": measure_over_time(scenario, env, episode),
-        **{
-            label: measure_over_time(
-                scenario,
-                env,
-                record_episode(env, find_agent(scenario.baselines[role], env), EVALUATION_SEED),
-            )
-            for role, label in (("random", "random"), ("oracle", "sees everything"))
-        },
+    # Means over all evaluated swarms, which start at the first decision.
+    over_time = {
+        "trained": trained[typical].measure.mean(axis=0),
+        "random": baselines["random"].measure.mean(axis=0),
+        "sees everything": baselines["oracle"].measure.mean(axis=0),
     }
     reward = rows["trained"].reward
     files["still"] = still(
@@ -221,9 +216,9 @@ def _show(
         scenario_scene(scenario, "Ten colloids learned to climb a gradient")
         if scenario.world.capacity == 10
         else scenario_scene(scenario, "A swarm learned to climb a gradient"),
-        trajectory.position,
-        trajectory.director,
-        trajectory.time,
+        trajectory.position[1:],
+        trajectory.director[1:],
+        trajectory.time[1:],
         caption=(
             "Each colloid senses only its own motion and how the concentration changes along it.",
             f"Return {reward[0]:.2f} [{reward[1]:.2f}, {reward[2]:.2f}] over {len(trained)} "
@@ -231,9 +226,9 @@ def _show(
             f"random {rows['random'].reward[0]:.2f}, seeing everything "
             f"{rows['oracle'].reward[0]:.2f}.",
         ),
-        metric=others,
+        metric=over_time,
         metric_label=f"mean {scenario.measure_name}",
-        present=trajectory.present,
+        present=trajectory.present[1:],
     )[0]
     steps, values = training_curves(result.metrics)
     whole = np.isfinite(values).all(axis=0)
@@ -293,7 +288,7 @@ def format_demo(result: DemoResult) -> str:
     lines += [f"  {name:15} {path}" for name, path in result.files.items()]
     lines += [f"  no {name}: {why}" for name, why in result.skipped.items()]
     lines.append(f"  {'all figures':15} {result.path / 'evaluation.json'}")
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _interval(value: Interval, digits: int) -> str:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.core import registry
 from swarmctl.core.errors import ConfigError, RecordError
-from swarmctl.core.state import Space, mean_present
+from swarmctl.core.state import Space
 from swarmctl.envs.functional import SwarmEnv
 from swarmctl.envs.picture import TRAIL, scenario_scene
 from swarmctl.envs.scenario import Scenario
@@ -97,15 +96,6 @@ def write_rollout(
                 }
             )
     return path
-
-
-def measure_over_time(scenario: Scenario, env: SwarmEnv, rollout: Rollout) -> np.ndarray:
-    """Mean of the scenario's measure over the present colloids at every recorded state, [T+1]."""
-    spec = env.engine.spec
-    space = Space(jnp.asarray(spec.box, rollout.states.position.dtype), spec.periodic)
-    states = jax.tree.map(jnp.asarray, rollout.states)
-    mean = jax.vmap(lambda s: mean_present(scenario.measure(s, space), s.present))
-    return np.asarray(mean(states))
 
 
 def frames(
