@@ -33,7 +33,7 @@ def parse_quantity(value: object, unit: str, name: str = "value") -> float:
     >>> parse_quantity(0.5, "s")
     0.5
     """
-    expected = f"a number in {unit or 'no unit'}, or a text such as '1 {unit}'"
+    expected = f"a number in {unit}, or a text such as '1 {unit}'" if unit else "a number"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise UnitError(f"{name}: {value!r} is not a quantity; expected {expected}.")
     result = _convert(value, unit, name, expected) if isinstance(value, str) else float(value)
