@@ -180,8 +180,8 @@ class GradientClimberConfig(AgentConfig):
     """
 
     name: ClassVar[str] = "gradient-climber"
-    acceptance: float = config_key(0.5, "swim if the estimate is within this angle", "rad")
-    noise: float = config_key(0.02, "variance of a sensed change that is not gradient")
+    acceptance: float = config_key(0.4, "swim if the estimate is within this angle", "rad")
+    noise: float = config_key(0.003, "variance of a sensed change that is not gradient")
     forgetting: float = config_key(0.002, "growth of the estimate's variance per decision")
     prior: float = config_key(0.2, "variance of the gradient before anything was sensed")
 
