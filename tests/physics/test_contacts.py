@@ -456,7 +456,7 @@ def test_weak_order_one_in_the_time_step() -> None:
 def test_a_time_step_that_cannot_resolve_a_contact_is_refused() -> None:
     """dt x 72 v/c <= 0.2 with the default energy, and the message names a step that works."""
     world = World(species=(Species(count=2, radius=1.0, speed_max=10.0),), time_step=1e-3)
-    with pytest.raises(ConfigError, match=r"0\.000556 s") as raised:
+    with pytest.raises(ConfigError, match=r"0\.000555 s or less, lower swim speeds"):
         JaxEngine(world)
-    assert "speed_max" in str(raised.value)
+    JaxEngine(World(species=world.species, time_step=0.000555), 0.00555)
     JaxEngine(World(species=world.species, time_step=0.2 / 360), 0.2 / 360 * 10)
