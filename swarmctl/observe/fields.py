@@ -43,7 +43,3 @@ class PointSource(ScalarField):
     def distance(self, position: Array, space: Space) -> Array:
         """Distance [...] µm from the source."""
         return space.distance(position, jnp.asarray(self.source, position.dtype))
-
-    def steepest(self) -> Array:
-        """Largest gradient [] in 1/µm, at the source."""
-        return 1 / jnp.asarray(self.length)

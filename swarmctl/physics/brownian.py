@@ -105,7 +105,13 @@ def _interval_function(config: MotionConfig) -> Callable[..., Any]:
         mobility = 1 / params.friction
         shake = jnp.sqrt(2 * params.thermal_energy * mobility * dt)
         twist = jnp.sqrt(2 * params.thermal_energy / params.rotational_friction * dt)
-        push = params.push
+        surfaces = (
+            params.radius,
+            params.push,
+            params.thermal_energy,
+            params.contact_energy,
+            params.size,
+        )
         start = state.position
 
         def step(index: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -118,27 +124,11 @@ def _interval_function(config: MotionConfig) -> Callable[..., Any]:
             new_director = rotate(director, turn)
             drift = velocity + 0.5 * speed * (director + new_director)
             if config.contacts:
-                force, close = sphere_forces(
-                    position,
-                    params.radius,
-                    push,
-                    params.thermal_energy,
-                    params.contact_energy,
-                    params.size,
-                    config.periodic,
-                )
+                force, close = sphere_forces(position, *surfaces, config.periodic)
                 drift = drift + mobility * force
                 deepest = jnp.maximum(deepest, close)
             if any(config.hard):
-                force, close = face_forces(
-                    position,
-                    params.radius,
-                    push,
-                    params.thermal_energy,
-                    params.contact_energy,
-                    params.size,
-                    config.hard,
-                )
+                force, close = face_forces(position, *surfaces, config.hard)
                 drift = drift + mobility * force
                 deepest = jnp.maximum(deepest, close)
             moved = moved + drift * dt + shake * jnp.stack(noise[:dimension])
