@@ -18,8 +18,14 @@ Array = jax.Array
 
 @pytree
 class FieldCommand:
-    """A global field: bias [D], amplitude [D], axis [3] (of rotation), frequency [] Hz, phase []
-    rad, gradient [D,D].
+    """A global field, magnetic (mT) or electric: B(t) = bias + amplitude, turning about the axis.
+
+    The angle is phase + 2π ∫ f dt, so that a change of frequency makes no jump. Where the axis is
+    zero, the amplitude oscillates as the cosine of that angle instead of turning.
+
+    Attributes:
+        bias: [D] mT. amplitude: [D] mT. axis: [3], of any length. frequency: [] Hz.
+        phase: [] rad. gradient: [D,D] mT/µm, gradient[j, i] = ∂B_j/∂x_i.
     """
 
     bias: Array
@@ -63,8 +69,17 @@ class Command:
 
 
 @pytree
+class FieldLimits:
+    """What a global field is at most: strength [] mT, gradient [] mT/µm, frequency [] Hz."""
+
+    strength_max: Array
+    gradient_max: Array
+    frequency_max: Array
+
+
+@pytree
 class Limits:
-    """What an engine does at most, per colloid [N]: speed and turn rate.
+    """What an engine does at most, per colloid [N]: speed and turn rate; and the global field.
 
     Summed illumination power and the rule "turning needs light" join with engines that have light.
     """
@@ -72,6 +87,7 @@ class Limits:
     speed_min: Array
     speed_max: Array
     turn_rate_max: Array
+    field: FieldLimits | None = None
 
 
 def apply_limits(command: Command, limits: Limits) -> tuple[Command, Array]:
@@ -95,6 +111,9 @@ def apply_limits(command: Command, limits: Limits) -> tuple[Command, Array]:
     if command.velocity is not None:
         changes["velocity"], long = _shorten(command.velocity, limits.speed_max)
         cut |= long
+    if command.field is not None and limits.field is not None:
+        changes["field"], weaker = _weaken(command.field, limits.field)
+        cut |= weaker
     return dataclasses.replace(command, **changes), cut
 
 
@@ -103,6 +122,27 @@ def _shorten(vector: Array, longest: Array) -> tuple[Array, Array]:
     long = length > longest
     scale = jnp.where(long, longest / jnp.where(long, length, 1.0), 1.0)
     return vector * scale[:, None], long
+
+
+def _weaken(field: FieldCommand, limits: FieldLimits) -> tuple[FieldCommand, Array]:
+    """Scale bias and amplitude together, and the gradient, and hold the frequency."""
+
+    def norm(x: Array) -> Array:
+        return jnp.sqrt(jnp.sum(x**2))
+
+    strength, steepness = norm(field.bias) + norm(field.amplitude), norm(field.gradient)
+    strong, steep = strength > limits.strength_max, steepness > limits.gradient_max
+    scale = jnp.where(strong, limits.strength_max / jnp.where(strong, strength, 1.0), 1.0)
+    flatten = jnp.where(steep, limits.gradient_max / jnp.where(steep, steepness, 1.0), 1.0)
+    frequency = jnp.clip(field.frequency, -limits.frequency_max, limits.frequency_max)
+    held = dataclasses.replace(
+        field,
+        bias=field.bias * scale,
+        amplitude=field.amplitude * scale,
+        gradient=field.gradient * flatten,
+        frequency=frequency,
+    )
+    return held, strong | steep | (frequency != field.frequency)
 
 
 def check_command(command: Command, spec: EngineSpec) -> None:
@@ -120,6 +160,8 @@ def check_command(command: Command, spec: EngineSpec) -> None:
         "power": (n,),
         "spot_offset": (n, 2),
     }
+    if command.field is not None:
+        _check_field(command.field, d)
     if command.heading is not None and command.has_heading is None:
         raise CommandError("command: heading needs has_heading, bool [N].")
     for name, shape in shapes.items():
@@ -148,6 +190,19 @@ def check_command(command: Command, spec: EngineSpec) -> None:
                 f"command: {name} is not finite for {bad.size} of {n} colloids (first: {bad[0]}); "
                 "NaN never means absent. Use None for an unused channel."
             )
+
+
+def _check_field(field: FieldCommand, dimension: int) -> None:
+    d = dimension
+    shapes = {"bias": (d,), "amplitude": (d,), "axis": (3,), "frequency": (), "phase": ()}
+    for name, shape in {**shapes, "gradient": (d, d)}.items():
+        array = np.asarray(getattr(field, name))
+        if array.shape != shape:
+            raise CommandError(
+                f"command: field.{name} has shape {array.shape}; a {d}D world expects {shape}."
+            )
+        if not np.isfinite(array).all():
+            raise CommandError(f"command: field.{name} is not finite: {array}.")
 
 
 def check_channels(channels: frozenset[str], spec: EngineSpec) -> None:

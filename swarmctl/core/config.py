@@ -23,7 +23,9 @@ T = TypeVar("T")
 def key(default: Any, doc: str, unit: str | None = None, positional: bool = False) -> Any:
     """Declare a configuration field: its default, what it means, and its unit if it is a quantity.
 
-    `positional` fields are given without their name on the command line.
+    `positional` fields are given without their name on the command line. Where a key may hold one
+    of several configurations, each of those classes has a class variable `kind`, by which tables
+    choose.
     """
     metadata = {"doc": doc, "unit": unit, "positional": positional}
     if isinstance(default, (list, dict, set)):
@@ -43,6 +45,8 @@ def build(cls: type[T], data: Mapping[str, Any], path: str = "") -> T:
     values = {}
     for name, value in data.items():
         where = f"{path}.{name}" if path else name
+        if name == "kind" and getattr(cls, "kind", None) == value:
+            continue
         if name not in fields:
             raise UnknownNameError(f"Unknown key {where!r}. {nearest(name, fields)}")
         unit = fields[name].metadata.get("unit")
@@ -83,8 +87,21 @@ def _convert(hint: Any, value: Any, unit: str | None, where: str) -> Any:
 
 def _convert_union(hint: Any, value: Any, unit: str | None, where: str) -> Any:
     options = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-    if value is None or value == "none":
+    if isinstance(value, (type(None), str)) and value in (None, "none"):
         return None
+    kinds = {o.kind: o for o in options if hasattr(o, "kind")}
+    if kinds and isinstance(value, Mapping):
+        if "kind" not in value:
+            raise ConfigError(f"{where}: say which kind; allowed: {', '.join(sorted(kinds))}.")
+        if value["kind"] not in kinds:
+            raise UnknownNameError(
+                f"{where}: unknown kind {value['kind']!r}. {nearest(str(value['kind']), kinds)}"
+            )
+        return build(kinds[value["kind"]], value, where)
+    if isinstance(value, tuple(o for o in options if isinstance(o, type))) and (
+        dataclasses.is_dataclass(value)
+    ):
+        return value
     errors = []
     for option in options:
         try:
@@ -170,7 +187,7 @@ def apply_overrides(data: dict[str, Any], overrides: typing.Iterable[str]) -> di
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Turn a configuration into plain tables: quantities as text with units, None left out."""
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {"kind": config.kind} if hasattr(config, "kind") else {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
         if value is None or not f.init:

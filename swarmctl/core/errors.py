@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -88,3 +89,10 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"{hint}Allowed: {', '.join(names) if names else '(none)'}."
+
+
+def require_positive(where: str, **values: float | None) -> None:
+    """Raise ConfigError unless every value is positive and finite, or None."""
+    for name, value in values.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{where}: {name} must be positive and finite, got {value}.")

@@ -57,6 +57,9 @@ class EngineSpec:
         control_interval: s.
         capabilities: command channels that it takes.
         time_step: s; None where there is none (hardware).
+        field_max: largest strength (mT), gradient (mT/µm) and frequency (Hz) of a global field.
+        bodies: name of every rigid body.
+        beads: number of beads of every rigid body.
     """
 
     name: str
@@ -74,6 +77,9 @@ class EngineSpec:
     control_interval: float
     capabilities: frozenset[str]
     time_step: float | None = None
+    field_max: tuple[float, float, float] | None = None
+    bodies: tuple[str, ...] = ()
+    beads: tuple[int, ...] = ()
 
     def per_slot(self, values: tuple[float, ...]) -> tuple[float, ...]:
         """Spread a per-species table over the slots."""

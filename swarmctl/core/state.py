@@ -15,16 +15,33 @@ Array = jax.Array
 
 @pytree
 class Bodies:
-    """Rigid objects besides the colloids; M of them.
+    """Rigid objects besides the colloids: M bodies of B beads in all.
 
-    centre [M,D] µm, angle [M] rad in 2D or quaternion [M,4] in 3D, velocity [M,D] µm/s and
-    angular_velocity [M] or [M,3] rad/s over the last control interval.
+    Attributes:
+        centre: [M,D] µm, wrapped into the box along periodic axes.
+        image: i32 [M,D], how many boxes to add for the unwrapped centre.
+        angle: [M] rad in 2D, in (-π, π]; quaternion (w, x, y, z) [M,4] in 3D.
+        velocity: [M,D] µm/s, mean over the last control interval.
+        angular_velocity: [M] or [M,3] rad/s, likewise.
+        bead: [B,D] µm, where the beads are, unwrapped around their centre.
+        bead_radius: [B] µm.
+        body_of_bead: i32 [B].
+        bead_force: [B,D] pN, mean force on every bead over the last interval.
+        push_force: [N,D] pN, mean force that every colloid exerts on the bodies.
+        push_torque: [N] or [N,3] pN µm, mean torque r × F of it about the bodies' centres.
     """
 
     centre: Array
+    image: Array
     angle: Array
     velocity: Array
     angular_velocity: Array
+    bead: Array
+    bead_radius: Array
+    body_of_bead: Array
+    bead_force: Array
+    push_force: Array
+    push_torque: Array
 
 
 @pytree

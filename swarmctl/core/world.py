@@ -9,17 +9,26 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from swarmctl.core.bodies import Body
 from swarmctl.core.config import key
-from swarmctl.core.errors import ConfigError, PlacementError
+from swarmctl.core.errors import ConfigError, PlacementError, require_positive
+from swarmctl.core.friction import AxialFriction, spheroid_friction
+from swarmctl.core.species import Placement, Species
 from swarmctl.core.units import BOLTZMANN
 
+__all__ = [
+    "Body",
+    "Boundary",
+    "Box",
+    "Fluid",
+    "GlobalField",
+    "Placement",
+    "Species",
+    "World",
+    "steps_per_interval",
+]
+
 Boundary = Literal["periodic", "open", "hard"]
-
-
-def _require_positive(where: str, **values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"{where}: {name} must be positive and finite, got {value}.")
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Fluid:
     temperature: float = key(300.0, "temperature; 0 switches thermal noise off", "K")
 
     def __post_init__(self) -> None:
-        _require_positive("fluid", viscosity=self.viscosity)
+        require_positive("fluid", viscosity=self.viscosity)
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ConfigError(f"fluid: temperature must be at least 0 K, got {self.temperature}.")
 
@@ -53,7 +62,7 @@ class Box:
         if len(self.size) not in (2, 3):
             raise ConfigError(f"box: size needs 2 or 3 lengths, got {len(self.size)}.")
         for length in self.size:
-            _require_positive("box", size=length)
+            require_positive("box", size=length)
         for kind in self.boundaries:
             if kind not in ("periodic", "open", "hard"):
                 raise ConfigError(f"box: boundary {kind!r}; allowed: periodic, open, hard.")
@@ -82,80 +91,25 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where a species is before time 0. Directors are isotropic unless given."""
+class GlobalField:
+    """What the coils or electrodes can do at most; commands of a field are held against it.
 
-    region: Literal["box", "ball", "points"] = key(
-        "box", "box: anywhere; ball: a disc (2D) or ball (3D); points: as listed"
-    )
-    centre: tuple[float, ...] | None = key(
-        None, "centre of the ball; the box centre if left out", "um"
-    )
-    radius: float | None = key(None, "radius of the ball that holds the colloids' centres", "um")
-    inner_radius: float = key(0.0, "centres stay out of this radius around the centre", "um")
-    positions: tuple[tuple[float, ...], ...] = key(
-        (), "one point per colloid, for region points", "um"
-    )
-    directors: tuple[tuple[float, ...], ...] = key((), "one director per colloid, any length but 0")
+    Magnetic in mT with moments in pN µm/mT; for an electric field read mT as its unit throughout.
+    """
+
+    strength_max: float = key(10.0, "largest strength of bias and amplitude together", "mT")
+    gradient_max: float = key(0.0, "largest gradient (Frobenius norm)", "mT/um")
+    frequency_max: float = key(100.0, "highest frequency", "Hz")
 
     def __post_init__(self) -> None:
-        if self.region == "ball":
-            if self.radius is None:
-                raise ConfigError("placement: region ball needs a radius.")
-            _require_positive("placement", radius=self.radius)
-            if not 0 <= self.inner_radius < self.radius:
-                raise ConfigError(
-                    f"placement: inner_radius {self.inner_radius} must lie in [0, {self.radius})."
-                )
-        if not self.inner_radius >= 0:
-            raise ConfigError(
-                f"placement: inner_radius must be at least 0, got {self.inner_radius}."
-            )
-        if self.region == "points" and not self.positions:
-            raise ConfigError("placement: region points needs positions.")
-
-
-@dataclass(frozen=True)
-class Species:
-    """One kind of spherical colloid and what it can do at most."""
-
-    name: str = key("colloid", "name, unique in the world")
-    count: int = key(10, "number of colloids")
-    radius: float = key(1.0, "radius", "um")
-    friction: float | None = key(None, "translational friction; 6 pi eta a if left out", "pN*s/um")
-    rotational_friction: float | None = key(
-        None, "rotational friction; 8 pi eta a^3 if left out", "pN*s*um"
-    )
-    speed_max: float = key(5.0, "highest swim speed", "um/s")
-    speed_min: float = key(0.0, "lowest swim speed; negative if it can swim backwards", "um/s")
-    turn_rate_max: float = key(2 * math.pi, "highest turn rate, either way", "rad/s")
-    placement: Placement = key(Placement(), "where it starts")
-
-    def __post_init__(self) -> None:
-        where = f"species {self.name!r}"
-        _require_positive(
-            where,
-            radius=self.radius,
-            friction=self.friction,
-            rotational_friction=self.rotational_friction,
-        )
-        if self.count < 1:
-            raise ConfigError(f"{where}: count must be at least 1, got {self.count}.")
-        if not (math.isfinite(self.speed_max) and self.speed_max >= 0):
-            raise ConfigError(f"{where}: speed_max must be at least 0, got {self.speed_max}.")
-        if not (math.isfinite(self.speed_min) and self.speed_min <= self.speed_max):
-            raise ConfigError(
-                f"{where}: speed_min {self.speed_min} exceeds speed_max {self.speed_max}."
-            )
-        if not (math.isfinite(self.turn_rate_max) and self.turn_rate_max >= 0):
-            raise ConfigError(
-                f"{where}: turn_rate_max must be at least 0, got {self.turn_rate_max}."
-            )
+        require_positive("field", strength_max=self.strength_max, frequency_max=self.frequency_max)
+        if not (math.isfinite(self.gradient_max) and self.gradient_max >= 0):
+            raise ConfigError(f"field: gradient_max must be at least 0, got {self.gradient_max}.")
 
 
 @dataclass(frozen=True)
 class World:
-    """Box, fluid and species with the time step of their motion.
+    """Box, fluid, species and bodies with the time step of their motion.
 
     The default contact energy is max(k_B T, γ v_max (r_i + r_j)), so that a pushing swimmer sinks
     in by about 1 % of a diameter.
@@ -169,20 +123,37 @@ class World:
     contact_energy: float | None = key(
         None, "WCA energy; max(k_B T, friction*speed_max*(r_i+r_j)) if left out", "pN*um"
     )
+    bodies: tuple[Body, ...] = key((), "rigid bodies")
+    field: GlobalField | None = key(None, "a global magnetic or electric field, if there is one")
+    dynamics: Literal["brownian", "langevin"] = key(
+        "brownian", "brownian: overdamped; langevin: with mass and inertia"
+    )
 
     def __post_init__(self) -> None:
-        _require_positive("world", time_step=self.time_step, contact_energy=self.contact_energy)
+        require_positive("world", time_step=self.time_step, contact_energy=self.contact_energy)
         if not self.species:
             raise ConfigError("world: at least one species is needed.")
-        names = [species.name for species in self.species]
+        names = [s.name for s in self.species] + [b.name for b in self.bodies]
         if len(set(names)) != len(names):
-            raise ConfigError(f"world: species names must be unique, got {names}.")
+            raise ConfigError(f"world: names of species and bodies must be unique, got {names}.")
         for species in self.species:
-            self._check_placement(species)
+            self._check_placement(species, f"species {species.name!r}")
+            if species.force and len(species.force) != self.dimension:
+                raise ConfigError(
+                    f"species {species.name!r}: force has {len(species.force)} numbers in a "
+                    f"{self.dimension}D box."
+                )
+            self._check_box(species)
+            self._check_room(species)
+        for body in self.bodies:
+            body.check(self.dimension)
+            self._check_placement(body, f"body {body.name!r}")
+            self._check_body_box(body)
 
-    def _check_placement(self, species: Species) -> None:
+    def _check_placement(self, species: Species | Body, where: str) -> None:
         dimension = self.box.dimension
-        placement, where = species.placement, f"species {species.name!r}"
+        placement = species.placement
+        things = "colloids" if isinstance(species, Species) else "bodies"
         for label, points in (("position", placement.positions), ("director", placement.directors)):
             for point in points:
                 if not all(math.isfinite(x) for x in point):
@@ -192,31 +163,50 @@ class World:
                         f"{where}: a {label} has {len(point)} numbers in a {dimension}D box."
                     )
             if points and len(points) != species.count:
-                raise ConfigError(f"{where}: {len(points)} {label}s for {species.count} colloids.")
+                raise ConfigError(
+                    f"{where}: {len(points)} {label}s for {species.count} {things}."
+                )
         if any(all(x == 0 for x in director) for director in placement.directors):
             raise ConfigError(f"{where}: a director has no length; give a direction.")
         if placement.centre is not None and len(placement.centre) != dimension:
             raise ConfigError(
                 f"{where}: centre has {len(placement.centre)} numbers in a {dimension}D box."
             )
-        self._check_box(species)
-        self._check_room(species)
+
+    def _check_body_box(self, body: Body) -> None:
+        """Refuse boxes in which a body meets itself or does not fit."""
+        thickest = max(
+            [2 * other.radius * max(1, other.aspect_ratio) for other in self.species]
+            + [2 * other.bead_radius for other in self.bodies]
+        )
+        for axis, (length, kind) in enumerate(zip(self.box.size, self.box.boundaries, strict=True)):
+            needed = 2 * body.reach + (thickest if kind == "periodic" else 0)
+            if kind != "open" and length < needed and not (axis == 2 and kind == "hard"):
+                raise ConfigError(
+                    f"body {body.name!r}: it is {2 * body.reach:g} µm across and needs "
+                    f"{needed:g} µm on axis {axis}, where the box has {length:g} µm; "
+                    "enlarge the box."
+                )
 
     def _check_box(self, species: Species) -> None:
         """Refuse boxes in which a colloid sticks out or meets itself."""
-        where, diameter = f"species {species.name!r}", 2 * species.radius
-        largest = max(other.radius for other in self.species)
+        where, diameter = f"species {species.name!r}", 2 * species.largest_radius
+        largest = max(other.largest_radius for other in self.species)
         for axis, (length, kind) in enumerate(zip(self.box.size, self.box.boundaries, strict=True)):
             if kind == "hard" and length < diameter:
                 raise ConfigError(
                     f"{where}: its diameter of {diameter:g} µm does not fit between hard faces "
                     f"{length:g} µm apart (axis {axis}); enlarge the box."
                 )
-            if kind == "periodic" and self.contacts and length <= 2 * (species.radius + largest):
+            if (
+                kind == "periodic"
+                and self.contacts
+                and length <= 2 * (species.largest_radius + largest)
+            ):
                 raise ConfigError(
                     f"{where}: a periodic box of {length:g} µm (axis {axis}) is too small for the "
                     f"minimum image: it must exceed twice the largest contact distance, "
-                    f"{2 * (species.radius + largest):g} µm."
+                    f"{2 * (species.largest_radius + largest):g} µm."
                 )
         self._check_ball(species)
 
@@ -275,20 +265,39 @@ class World:
         return tuple(i for i, species in enumerate(self.species) for _ in range(species.count))
 
     def friction(self, species: Species) -> float:
-        """γ in pN s/µm; Stokes' 6πηa unless given."""
+        """γ in pN s/µm: 6πηa of a sphere, Perrin's across the director of a spheroid, or given."""
         if species.friction is not None:
             return species.friction
-        return 6 * math.pi * self.fluid.viscosity * species.radius
+        if species.aspect_ratio == 1:
+            return 6 * math.pi * self.fluid.viscosity * species.radius
+        return self._perrin(species).across
+
+    def friction_along(self, species: Species) -> float:
+        """γ along the director in pN s/µm; equal to `friction` for spheres."""
+        if species.friction_along is not None:
+            return species.friction_along
+        if species.aspect_ratio == 1:
+            return self.friction(species)
+        return self._perrin(species).along
 
     def rotational_friction(self, species: Species) -> float:
-        """γ_r in pN s µm; 8πηa³ unless given."""
+        """γ_r of the director in pN s µm: 8πηa³ of a sphere, Perrin's of a spheroid, or given."""
         if species.rotational_friction is not None:
             return species.rotational_friction
-        return 8 * math.pi * self.fluid.viscosity * species.radius**3
+        if species.aspect_ratio == 1:
+            return 8 * math.pi * self.fluid.viscosity * species.radius**3
+        return self._perrin(species).rotation_across
+
+    def _perrin(self, species: Species) -> AxialFriction:
+        return spheroid_friction(species.radius, species.aspect_ratio, self.fluid.viscosity)
 
     def diffusion(self, species: Species) -> float:
-        """D_t = k_B T/γ in µm²/s."""
-        return self.fluid.thermal_energy / self.friction(species)
+        """D_t in µm²/s: k_B T/γ, averaged over the orientations of a spheroid."""
+        across, along = (
+            self.fluid.thermal_energy / friction
+            for friction in (self.friction(species), self.friction_along(species))
+        )
+        return (along + (self.dimension - 1) * across) / self.dimension
 
     def rotational_diffusion(self, species: Species) -> float:
         """D_r = k_B T/γ_r in 1/s."""
@@ -305,7 +314,7 @@ def steps_per_interval(interval: float, time_step: float) -> int:
     >>> steps_per_interval(0.1, 0.001)
     100
     """
-    _require_positive("control interval", interval=interval, time_step=time_step)
+    require_positive("control interval", interval=interval, time_step=time_step)
     ratio = interval / time_step
     steps = round(ratio)
     if steps < 1 or abs(ratio - steps) > 1e-6 * max(steps, 1):

@@ -1,4 +1,4 @@
-"""The embedded engine: overdamped active Brownian particles on JAX, batched, in 2D and 3D."""
+"""The embedded engine: active particles and rigid bodies on JAX, batched, in 2D and 3D."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from swarmctl.core.command import Command, Limits, apply_limits, check_channels,
 from swarmctl.core.contracts import Flags, PureEngine, Status, Transition, raise_flags
 from swarmctl.core.errors import PlacementError, SwarmctlError
 from swarmctl.core.spec import EngineSpec
-from swarmctl.core.state import Space, SwarmState
+from swarmctl.core.state import Bodies, Space, SwarmState
 from swarmctl.core.tree import pytree
 from swarmctl.core.world import World, steps_per_interval
-from swarmctl.physics.brownian import Drive, MotionState, interval_motion
-from swarmctl.physics.parameters import MotionConfig, MotionParams, check_stiffness, motion_params
+from swarmctl.physics.bodies import bead_arms
+from swarmctl.physics.motion import BodyMotion, Drive, MotionState, interval_motion
+from swarmctl.physics.parameters import MotionParams, motion_config, motion_params
 from swarmctl.physics.placement import check_points, place
 from swarmctl.physics.rotation import normalise
+from swarmctl.physics.start import motion_at_rest
+from swarmctl.physics.stiffness import check_stiffness
 
 Array = jax.Array
 
@@ -28,13 +31,18 @@ CAPABILITIES = frozenset({"speed", "turn_rate", "heading", "velocity"})
 
 @pytree
 class JaxEngineState:
-    """Opaque state of the engine; read it through `observe_state`."""
+    """Opaque state of the engine; read it through `observe_state`.
+
+    `phase` is the angle that the global field's waveform has reached, None without a field.
+    """
 
     motion: MotionState
     velocity: Array
     angular_velocity: Array
     step: Array
     misplaced: Array
+    bodies: BodyMotion | None = None
+    phase: Array | None = None
 
 
 class JaxEngine(PureEngine):
@@ -53,13 +61,7 @@ class JaxEngine(PureEngine):
         check_stiffness(world)
         check_points(world)
         self.world = world
-        self.config = MotionConfig(
-            count=world.capacity,
-            boundaries=world.box.boundaries,
-            time_step=world.time_step,
-            steps=steps_per_interval(control_interval, world.time_step),
-            contacts=world.contacts and world.capacity > 1,
-        )
+        self.config = motion_config(world, steps_per_interval(control_interval, world.time_step))
         species = world.species
         self.spec = EngineSpec(
             name="jax",
@@ -75,8 +77,19 @@ class JaxEngine(PureEngine):
             box=world.box.size,
             periodic=world.box.periodic,
             control_interval=self.config.interval,
-            capabilities=CAPABILITIES,
+            capabilities=CAPABILITIES | ({"field"} if world.field is not None else set()),
             time_step=world.time_step,
+            field_max=(
+                None
+                if world.field is None
+                else (
+                    world.field.strength_max,
+                    world.field.gradient_max,
+                    world.field.frequency_max,
+                )
+            ),
+            bodies=tuple(b.name for b in world.bodies for _ in range(b.count)),
+            beads=tuple(len(b.shape.outline()) for b in world.bodies for _ in range(b.count)),
         )
         self._motion = interval_motion(self.config)
         self._params = self.params()
@@ -97,25 +110,31 @@ class JaxEngine(PureEngine):
 
     def init(self, key: Array, params: MotionParams) -> JaxEngineState:
         """Place the colloids without overlap; `observe_state` then shows them at rest."""
-        position, director, misplaced = place(key, self.world, params)
-        position, image = self.space(params).wrap(position)
-        count, dimension = position.shape
-        turns = (count,) if dimension == 2 else (count, 3)
-        motion = MotionState(position, image, jnp.zeros_like(position), director)
+        place_key, heat_key = jax.random.split(key)
+        placed = place(place_key, self.world, params)
+        motion, bodies = motion_at_rest(heat_key, placed, self.config, params, self.space(params))
+        turns = self._turns(motion.position)
         return JaxEngineState(
             motion,
-            velocity=jnp.zeros_like(position),
-            angular_velocity=jnp.zeros(turns, position.dtype),
+            velocity=jnp.zeros_like(motion.position),
+            angular_velocity=turns[:, 0] if self.spec.dimension == 2 else turns,
             step=jnp.asarray(0, jnp.int32),
-            misplaced=misplaced,
+            misplaced=placed.overlap,
+            bodies=bodies,
+            phase=None if self.world.field is None else jnp.zeros((), motion.position.dtype),
         )
+
+    def _turns(self, position: Array) -> Array:
+        return jnp.zeros((position.shape[0], 1 if self.spec.dimension == 2 else 3), position.dtype)
 
     def advance(
         self, key: Array, state: JaxEngineState, command: Command, params: MotionParams
     ) -> tuple[JaxEngineState, Command, Flags]:
         """Move for one control interval under `command`, within the limits in `params`."""
         check_channels(command.channels, self.spec)
-        limits = Limits(params.speed_min, params.speed_max, params.turn_rate_max)
+        limits = Limits(
+            params.speed_min, params.speed_max, params.turn_rate_max, params.field_limits
+        )
         applied, limited = apply_limits(command, limits)
         motion = state.motion
         if applied.heading is not None and applied.has_heading is not None:
@@ -123,7 +142,7 @@ class JaxEngine(PureEngine):
             director = jnp.where(applied.has_heading[:, None], heading, motion.director)
             motion = dataclasses.replace(motion, director=director)
         motion, moved = self._motion(
-            jax.random.bits(key, (2,), jnp.uint32), motion, self._drive(applied, motion), params
+            jax.random.bits(key, (2,), jnp.uint32), motion, self._drive(applied, state), params
         )
         interval = jnp.asarray(self.config.interval, motion.position.dtype)
         rate = moved.rotation / interval
@@ -133,6 +152,8 @@ class JaxEngine(PureEngine):
             angular_velocity=rate[:, 0] if self.spec.dimension == 2 else rate,
             step=state.step + 1,
             misplaced=state.misplaced,
+            bodies=moved.bodies,
+            phase=self._next_phase(applied, state),
         )
         flags = Flags(
             overlap=moved.overlap | state.misplaced,
@@ -142,17 +163,26 @@ class JaxEngine(PureEngine):
         )
         return new_state, applied, flags
 
-    def _drive(self, command: Command, motion: MotionState) -> Drive:
-        zero = jnp.zeros_like(motion.position)
-        turns = 1 if self.spec.dimension == 2 else 3
-        turn_rate = command.turn_rate
-        if turn_rate is None:
-            turn_rate = jnp.zeros((self.spec.capacity, turns), zero.dtype)
+    def _drive(self, command: Command, state: JaxEngineState) -> Drive:
+        position = state.motion.position
+        zero = jnp.zeros_like(position)
+        turn_rate = self._turns(position)
+        if command.turn_rate is not None:
+            turn_rate = command.turn_rate.reshape(turn_rate.shape).astype(zero.dtype)
         return Drive(
             speed=zero[:, 0] if command.speed is None else command.speed.astype(zero.dtype),
             velocity=zero if command.velocity is None else command.velocity.astype(zero.dtype),
-            turn_rate=turn_rate.reshape(self.spec.capacity, turns).astype(zero.dtype),
+            turn_rate=turn_rate,
+            field=jax.tree.map(lambda x: jnp.asarray(x, zero.dtype), command.field),
+            phase=state.phase,
+            time=state.step * jnp.asarray(self.config.interval, zero.dtype),
         )
+
+    def _next_phase(self, command: Command, state: JaxEngineState) -> Array | None:
+        if command.field is None or state.phase is None:
+            return state.phase
+        turn = 2 * jnp.pi * command.field.frequency * self.config.interval
+        return jnp.mod(state.phase + turn, 2 * jnp.pi).astype(state.phase.dtype)
 
     def observe_state(self, state: JaxEngineState, params: MotionParams) -> SwarmState:
         """Return what is observed: here everything, without error."""
@@ -171,10 +201,35 @@ class JaxEngine(PureEngine):
             present=present,
             oriented=present,
             controllable=present,
-            bodies=None,
+            bodies=self._observe_bodies(state, params),
             step=state.step,
             time=state.step * interval,
             interval=interval,
+        )
+
+    def _observe_bodies(self, state: JaxEngineState, params: MotionParams) -> Bodies | None:
+        motion, about = state.motion.bodies, params.bodies
+        if motion is None or about is None or state.bodies is None:
+            return None
+        interval = jnp.asarray(self.config.interval, motion.centre.dtype)
+        planar = self.spec.dimension == 2
+        rate, torque = state.bodies.rotation / interval, state.bodies.push_torque
+        arms = bead_arms(about, motion.orientation.T).T
+        owner = np.asarray(about.owner, np.int32)
+        return Bodies(
+            centre=motion.centre,
+            image=motion.image,
+            angle=jnp.arctan2(motion.orientation[:, 1], motion.orientation[:, 0])
+            if planar
+            else motion.orientation,
+            velocity=state.bodies.displacement / interval,
+            angular_velocity=rate[:, 0] if planar else rate,
+            bead=motion.centre[owner] + arms,
+            bead_radius=about.radius,
+            body_of_bead=jnp.asarray(owner),
+            bead_force=state.bodies.bead_force,
+            push_force=state.bodies.push_force,
+            push_torque=torque[:, 0] if planar else torque,
         )
 
     def check_start(self, state: JaxEngineState) -> None:

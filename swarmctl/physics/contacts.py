@@ -7,9 +7,11 @@ so that the cutoff is the sum of the radii exactly, with σ = c 2^(-1/6) and sti
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array = jax.Array
 
@@ -55,25 +57,22 @@ def sphere_forces(
     given: Array | None,
     size: Array,
     periodic: tuple[bool, ...],
+    group: tuple[int, ...] | None = None,
 ) -> tuple[Array, Array]:
     """Contact forces [D,N,*batch] in pN, and the largest (contact/r)² of every sphere [N,*batch].
 
     position [D,N,*batch] µm, radius and push [N,*batch or 1s], thermal [*batch or 1s], size
-    [D,*batch or 1s].
+    [D,*batch or 1s]. Spheres of the same `group` (a rigid body) do not touch one another.
     """
     count, batch = position.shape[1], position.shape[2:]
     if count == 1:
         return jnp.zeros_like(position), jnp.zeros(position.shape[1:], position.dtype)
-
-    inverse_size = 1 / size
+    members = np.arange(count) if group is None else np.asarray(group)
 
     def towards(
         other: Array, r_other: Array, p_other: Array, own: Array, r: Array, p: Array
     ) -> tuple[list[Array], Array, Array]:
-        delta = [
-            d - size[axis] * jnp.round(d * inverse_size[axis]) if periodic[axis] else d
-            for axis, d in enumerate(own[axis] - other[axis] for axis in range(position.shape[0]))
-        ]
+        delta = _nearest_image(own, other, size, periodic)
         square = jnp.asarray(sum(d * d for d in delta))
         contact = r + r_other
         factor, u = wca_factor(square, contact, pair_energy(p, p_other, contact, thermal, given))
@@ -88,16 +87,19 @@ def sphere_forces(
             radius[:, None],
             push[:, None],
         )
-        itself = jnp.eye(count, dtype=bool).reshape((count, count) + (1,) * len(batch))
+        itself = jnp.asarray(members[:, None] == members).reshape(
+            (count, count) + (1,) * len(batch)
+        )
         factor, u = jnp.where(itself, 0, factor), jnp.where(itself, 0, u)
         return jnp.stack([jnp.sum(factor * d, axis=1) for d in delta]), jnp.max(u, axis=1)
 
-    index = jnp.arange(count).reshape((count,) + (1,) * len(batch))
+    index = jnp.asarray(members)
+    label = index.reshape((count,) + (1,) * len(batch))
 
     def row(j: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         *force, deepest = carry
         delta, factor, u = towards(position[:, j], radius[j], push[j], position, radius, push)
-        other = index != j
+        other = label != index[j]
         factor = jnp.where(other, factor, 0)
         force = [f + factor * d for f, d in zip(force, delta, strict=True)]
         return (*force, jnp.maximum(deepest, jnp.where(other, u, 0)))
@@ -105,6 +107,89 @@ def sphere_forces(
     zero = jnp.zeros(position.shape[1:], position.dtype)
     *force, deepest = jax.lax.fori_loop(0, count, row, (zero,) * (position.shape[0] + 1))
     return jnp.stack(force), deepest
+
+
+def _nearest_image(
+    own: Array, other: Array, size: Array, periodic: tuple[bool, ...]
+) -> list[Array]:
+    """Components of own - other, the shortest across periodic faces."""
+    difference = (own[axis] - other[axis] for axis in range(len(periodic)))
+    return [
+        d - size[axis] * jnp.round(d * (1 / size[axis])) if periodic[axis] else d
+        for axis, d in enumerate(difference)
+    ]
+
+
+def bead_contacts(
+    position: Array,
+    radius: Array,
+    push: Array,
+    beads: Array,
+    bead_radius: Array,
+    arms: Array,
+    thermal: Array,
+    given: Array | None,
+    size: Array,
+    periodic: tuple[bool, ...],
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Contacts of spheres [D,N,*batch] with beads [D,B,*batch] of bodies at arms [D,B,*batch].
+
+    Returns the forces on the spheres [D,N] and on the beads [D,B], the torques [1 or 3,N] r × F
+    that every sphere exerts on the bodies, and the largest (contact/r)² of spheres and of beads.
+    """
+    count, number, batch = position.shape[1], beads.shape[1], position.shape[2:]
+    dimension = position.shape[0]
+
+    def touch(
+        own: Array, r: Array, p: Array, bead: Array, r_bead: Array, arm: Array
+    ) -> tuple[list[Array], list[Array], Array]:
+        delta = _nearest_image(own, bead, size, periodic)
+        square = jnp.asarray(sum(d * d for d in delta))
+        contact = r + r_bead
+        factor, u = wca_factor(square, contact, pair_energy(p, p, contact, thermal, given))
+        force = [factor * d for d in delta]
+        if dimension == 2:
+            torque = [arm[1] * force[0] - arm[0] * force[1]]
+        else:
+            torque = [
+                arm[(k + 2) % 3] * force[(k + 1) % 3] - arm[(k + 1) % 3] * force[(k + 2) % 3]
+                for k in range(3)
+            ]
+        return force, torque, u
+
+    if count * number * math.prod(batch) <= ALL_PAIRS_ELEMENTS:
+        force, torque, u = touch(
+            position[:, :, None],
+            radius[:, None],
+            push[:, None],
+            beads[:, None],
+            bead_radius[None],
+            arms[:, None],
+        )
+        return (
+            jnp.stack([f.sum(1) for f in force]),
+            -jnp.stack([f.sum(0) for f in force]),
+            jnp.stack([t.sum(1) for t in torque]),
+            u.max(1),
+            u.max(0),
+        )
+
+    def row(carry: tuple[Array, ...], bead: tuple[Array, ...]) -> tuple[Any, Any]:
+        total, torques, deepest = carry
+        at, r_bead, arm = bead
+        force, torque, u = touch(position, radius, push, at[:, None], r_bead, arm[:, None])
+        total, torques = total + jnp.stack(force), torques + jnp.stack(torque)
+        on_bead = -jnp.stack([f.sum(0) for f in force])
+        return (total, torques, jnp.maximum(deepest, u)), (on_bead, u.max(0))
+
+    zero = jnp.zeros_like(position)
+    turns = zero[:1] if dimension == 2 else zero
+    (total, torques, deepest), (on_beads, bead_deepest) = jax.lax.scan(
+        row,
+        (zero, turns, zero[0]),
+        (jnp.moveaxis(beads, 1, 0), bead_radius, jnp.moveaxis(arms, 1, 0)),
+    )
+    return total, jnp.moveaxis(on_beads, 0, 1), torques, deepest, bead_deepest
 
 
 def face_forces(

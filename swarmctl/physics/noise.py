@@ -69,16 +69,21 @@ def unit_noise(word: Array, dtype: jnp.dtype) -> Array:
 
 
 def particle_noise(
-    key_words: Sequence[Array], step: Array, count: int, components: int, dtype: jnp.dtype
+    key_words: Sequence[Array],
+    step: Array,
+    count: int,
+    components: int,
+    dtype: jnp.dtype,
+    first: int = 0,
 ) -> list[Array]:
     """Noise of one time step: `components` arrays [count, *batch] of mean 0 and variance 1.
 
     `key_words` are two u32 arrays [*batch]; (particle, component, step) count from there, so that
-    no two calls with different keys or steps share a value.
+    no two calls with different keys or steps share a value. Particles are numbered from `first` on.
     """
     k0, k1 = key_words
     hashes = -(-components // WORDS_PER_HASH)
-    index = jnp.arange(count, dtype=jnp.uint32).reshape((count,) + (1,) * k0.ndim)
+    index = jnp.arange(first, first + count, dtype=jnp.uint32).reshape((count,) + (1,) * k0.ndim)
     result: list[Array] = []
     for lane in range(hashes):
         counter = index * jnp.uint32(hashes) + jnp.uint32(lane)

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from swarmctl.core.errors import ConfigError
+from swarmctl.core.command import FieldLimits
 from swarmctl.core.tree import pytree
 from swarmctl.core.world import Boundary, World
-from swarmctl.physics.contacts import STIFFNESS
+from swarmctl.physics.bodies import BodyParams, body_params
 
 Array = jax.Array
-
-MOST_STIFF = 0.2
-"""Largest time step x contact stiffness / friction at which contacts are resolved."""
 
 
 @pytree
 class MotionParams:
-    """Numbers of the motion, for N colloids.
+    """Numbers of the motion, for N colloids. Parts that a world does not have are None.
 
-    size [D] µm; thermal_energy [] pN µm; radius [N] µm; friction [N] pN s/µm; rotational_friction
-    [N] pN s µm; speed_min, speed_max [N] µm/s; turn_rate_max [N] rad/s; contact_energy [] pN µm or
-    None for the default.
+    size [D] µm; thermal_energy [] pN µm; radius [N] µm; friction [N] pN s/µm (across the director);
+    rotational_friction [N] pN s µm; speed_min, speed_max [N] µm/s; turn_rate_max [N] rad/s;
+    contact_energy [] pN µm or None for the default; friction_along [N] pN s/µm and aspect [N] of
+    spheroids; mass [N] pN s²/µm and inertia [N] pN s² µm; force [D,N] pN; moment [N] pN µm/mT and
+    rolling [N] (see `swarmctl.physics.magnetics`); the bodies; what the global field
+    is at most.
     """
 
     size: Array
@@ -38,22 +38,36 @@ class MotionParams:
     speed_max: Array
     turn_rate_max: Array
     contact_energy: Array | None
+    friction_along: Array | None = None
+    aspect: Array | None = None
+    mass: Array | None = None
+    inertia: Array | None = None
+    force: Array | None = None
+    moment: Array | None = None
+    rolling: Array | None = None
+    bodies: BodyParams | None = None
+    field_limits: FieldLimits | None = None
 
     @property
     def push(self) -> Array:
         """Strongest push of every colloid, γ v_max [N] in pN."""
-        return self.friction * jnp.maximum(jnp.abs(self.speed_min), jnp.abs(self.speed_max))
+        friction = self.friction if self.friction_along is None else self.friction_along
+        return friction * jnp.maximum(jnp.abs(self.speed_min), jnp.abs(self.speed_max))
 
 
 @dataclasses.dataclass(frozen=True)
 class MotionConfig:
-    """What is static: count, boundaries, time step, steps per interval, contacts on or off."""
+    """What is static: count, boundaries, time step, steps per interval, contacts on or off (among
+    the colloids, and with bodies), with inertia or without.
+    """
 
     count: int
     boundaries: tuple[Boundary, ...]
     time_step: float
     steps: int
     contacts: bool
+    touching: bool = False
+    inertial: bool = False
 
     @property
     def dimension(self) -> int:
@@ -76,73 +90,60 @@ class MotionConfig:
         return self.steps * self.time_step
 
 
-def motion_params(world: World) -> MotionParams:
-    """Spread the species table of a world over its slots."""
-    dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
-    table = [
-        (
-            species.radius,
-            world.friction(species),
-            world.rotational_friction(species),
-            species.speed_min,
-            species.speed_max,
-            species.turn_rate_max,
-        )
-        for species in world.species
-    ]
-    columns = np.asarray(table, dtype)[np.asarray(world.species_of_slot)].T
-    radius, friction, rotational_friction, *limits = (jnp.asarray(column) for column in columns)
-    speed_min, speed_max, turn_rate_max = limits
-    given = world.contact_energy
-    return MotionParams(
-        jnp.asarray(world.box.size, dtype),
-        jnp.asarray(world.fluid.thermal_energy, dtype),
-        radius,
-        friction,
-        rotational_friction,
-        speed_min,
-        speed_max,
-        turn_rate_max,
-        contact_energy=None if given is None else jnp.asarray(given, dtype),
+def motion_config(world: World, steps: int) -> MotionConfig:
+    """Return what is static about a world's motion over `steps` time steps."""
+    return MotionConfig(
+        count=world.capacity,
+        boundaries=world.box.boundaries,
+        time_step=world.time_step,
+        steps=steps,
+        contacts=world.contacts and world.capacity > 1,
+        touching=world.contacts,
+        inertial=world.dynamics == "langevin",
     )
 
 
-def check_stiffness(world: World) -> None:
-    """Raise ConfigError if the time step cannot resolve the stiffest contact (or face) of the
-    world.
-    """
-    hard = "hard" in world.box.boundaries
-    if not (world.contacts or hard):
-        return
-    worst, what = 0.0, ""
-    for a in world.species:
-        friction = world.friction(a)
-        for b in world.species if world.contacts else ():
-            push = max(world.friction(s) * max(abs(s.speed_min), s.speed_max) for s in (a, b))
-            contact = a.radius + b.radius
-            rate = _stiffness(world, push, contact) / friction
-            if rate > worst:
-                worst, what = rate, f"contact of {a.name!r} with {b.name!r}"
-        if hard:
-            push = friction * max(abs(a.speed_min), a.speed_max)
-            rate = _stiffness(world, push, a.radius) / friction
-            if rate > worst:
-                worst, what = rate, f"contact of {a.name!r} with a hard face"
-    if world.time_step * worst > MOST_STIFF * (1 + 1e-9):
-        longest = MOST_STIFF / worst
-        digits = 2 - math.floor(math.log10(longest))
-        shown = math.floor(longest * 10**digits) / 10**digits  # rounding up would be refused again
-        raise ConfigError(
-            f"the time step {world.time_step:g} s is too long for the {what}: "
-            f"time step x stiffness / friction is {world.time_step * worst:.3g}, at most "
-            f"{MOST_STIFF} is resolved. "
-            f"Use a time step of {shown:g} s or less, lower swim speeds, or, in a world of your "
-            "own, a lower contact_energy."
-        )
+def motion_params(world: World) -> MotionParams:
+    """Spread the species table of a world over its slots."""
+    dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
+    slots = np.asarray(world.species_of_slot)
 
+    def column(values: Iterable[float]) -> Array:
+        return jnp.asarray(np.asarray(tuple(values), dtype)[slots])
 
-def _stiffness(world: World, push: float, contact: float) -> float:
-    energy = world.contact_energy
-    if energy is None:
-        energy = max(world.fluid.thermal_energy, push * contact)
-    return STIFFNESS * energy / contact**2
+    species, given = world.species, world.contact_energy
+    spheroids = any(s.uniaxial for s in species)
+    inertial = world.dynamics == "langevin"
+    forces = np.asarray([s.force or (0.0,) * world.dimension for s in species], dtype)
+    return MotionParams(
+        size=jnp.asarray(world.box.size, dtype),
+        thermal_energy=jnp.asarray(world.fluid.thermal_energy, dtype),
+        radius=column(s.radius for s in species),
+        friction=column(world.friction(s) for s in species),
+        rotational_friction=column(world.rotational_friction(s) for s in species),
+        speed_min=column(s.speed_min for s in species),
+        speed_max=column(s.speed_max for s in species),
+        turn_rate_max=column(s.turn_rate_max for s in species),
+        contact_energy=None if given is None else jnp.asarray(given, dtype),
+        friction_along=column(world.friction_along(s) for s in species) if spheroids else None,
+        aspect=(
+            column(s.aspect_ratio for s in species)
+            if any(s.aspect_ratio != 1 for s in species)
+            else None
+        ),
+        mass=column(s.mass_or_default for s in species) if inertial else None,
+        inertia=column(s.inertia_or_default for s in species) if inertial else None,
+        force=jnp.asarray(forces[slots].T) if forces.any() else None,
+        moment=column(s.magnetic_moment for s in species) if world.field is not None else None,
+        rolling=column(s.rolling for s in species) if any(s.rolling for s in species) else None,
+        bodies=body_params(world, dtype),
+        field_limits=(
+            None
+            if world.field is None
+            else FieldLimits(
+                jnp.asarray(world.field.strength_max, dtype),
+                jnp.asarray(world.field.gradient_max, dtype),
+                jnp.asarray(world.field.frequency_max, dtype),
+            )
+        ),
+    )

@@ -5,12 +5,17 @@ At points, or at random without overlap in a box, disc or ball.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.core.errors import PlacementError
-from swarmctl.core.world import Placement, Species, World
+from swarmctl.core.state import Space
+from swarmctl.core.tree import pytree
+from swarmctl.core.world import Body, Placement, Species, World
+from swarmctl.physics.bodies import BodyParams, bead_arms
 from swarmctl.physics.parameters import MotionParams
 
 Array = jax.Array
@@ -20,20 +25,41 @@ MOST_SWEEPS = 2000
 _GAP = 1e-4  # relative gap that is aimed at, so that rounding leaves no contact
 
 
-def place(key: Array, world: World, params: MotionParams) -> tuple[Array, Array, Array]:
-    """Return (position [N,D] µm, director [N,D], overlap bool []) for a world.
+@pytree
+class Placed:
+    """What was placed: colloids [N,D] µm with directors; centres [M,D] µm of bodies and their
+    orientations (the x axis [M,2] in 2D, quaternions [M,4] in 3D) or None; whether any overlap.
+    """
+
+    position: Array
+    director: Array
+    overlap: Array
+    centre: Array | None = None
+    orientation: Array | None = None
+
+
+def place(key: Array, world: World, params: MotionParams) -> Placed:
+    """Place the bodies, then the colloids of a world. Can be jitted and vmapped.
 
     Random centres are drawn uniformly in their region and moved apart until no two spheres overlap;
-    `overlap` is true if that failed. Can be jitted and vmapped.
+    `overlap` is true if that failed. Bodies keep the orientation that was drawn.
     """
     dtype = params.size.dtype
     position_key, director_key = jax.random.split(key)
-    position = _draw_positions(position_key, world, params, dtype)
-    director = _draw_directors(director_key, world, dtype)
-    if not world.contacts or world.capacity == 1:
-        return position, director, jnp.asarray(False)
-    position, overlap = _separate(position, world, params)
-    return position, director, overlap
+    overlap = jnp.asarray(False)
+    centre, orientation, beads = None, None, None
+    if params.bodies is not None:
+        body_key, turn_key = jax.random.split(jax.random.fold_in(key, 1))
+        centre = _draw_positions(body_key, world.bodies, world, dtype)
+        orientation = _draw_orientations(turn_key, world, dtype)
+        centre, overlap = _separate_bodies(centre, orientation, world, params)
+        beads = _beads(centre, orientation, params.bodies)
+    position = _draw_positions(position_key, world.species, world, dtype)
+    director = _draw_directors(director_key, world.species, world, dtype)
+    if world.contacts and (world.capacity > 1 or beads is not None):
+        position, stuck = _separate(position, world, params, beads)
+        overlap |= stuck
+    return Placed(position, director, overlap, centre, orientation)
 
 
 def check_points(world: World) -> None:
@@ -72,9 +98,10 @@ def check_points(world: World) -> None:
         )
 
 
-def _region(species: Species, world: World) -> tuple[np.ndarray, np.ndarray]:
+def _region(thing: Species | Body, world: World) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper corner [D] of where centres may be, for region box."""
-    margin = np.asarray([species.radius if kind == "hard" else 0 for kind in world.box.boundaries])
+    reach = thing.largest_radius if isinstance(thing, Species) else thing.reach
+    margin = np.asarray([reach if kind == "hard" else 0 for kind in world.box.boundaries])
     return margin, np.asarray(world.box.size) - margin
 
 
@@ -84,11 +111,13 @@ def _centre(placement: Placement, world: World) -> np.ndarray:
     return np.asarray(world.box.size) / 2
 
 
-def _draw_positions(key: Array, world: World, params: MotionParams, dtype: jnp.dtype) -> Array:
+def _draw_positions(
+    key: Array, things: Sequence[Species | Body], world: World, dtype: jnp.dtype
+) -> Array:
     parts = []
-    keys = jax.random.split(key, len(world.species))
+    keys = jax.random.split(key, len(things))
     dimension = world.dimension
-    for species_key, species in zip(keys, world.species, strict=True):
+    for species_key, species in zip(keys, things, strict=True):
         placement = species.placement
         if placement.region == "points":
             parts.append(jnp.asarray(placement.positions, dtype))
@@ -117,11 +146,11 @@ def _isotropic(key: Array, count: int, dimension: int, dtype: jnp.dtype) -> Arra
     return vector / jnp.linalg.norm(vector, axis=-1, keepdims=True)
 
 
-def _draw_directors(key: Array, world: World, dtype: jnp.dtype) -> Array:
+def _draw_directors(
+    key: Array, things: Sequence[Species | Body], world: World, dtype: jnp.dtype
+) -> Array:
     parts = []
-    for species_key, species in zip(
-        jax.random.split(key, len(world.species)), world.species, strict=True
-    ):
+    for species_key, species in zip(jax.random.split(key, len(things)), things, strict=True):
         given = np.asarray(species.placement.directors, np.float64)
         if given.size:
             unit = given / np.linalg.norm(given, axis=1, keepdims=True)
@@ -131,34 +160,115 @@ def _draw_directors(key: Array, world: World, dtype: jnp.dtype) -> Array:
     return jnp.concatenate(parts)
 
 
-def _separate(position: Array, world: World, params: MotionParams) -> tuple[Array, Array]:
+def _draw_orientations(key: Array, world: World, dtype: jnp.dtype) -> Array:
+    """Orientations of the bodies: the x axis [M,2] in 2D, quaternions [M,4] in 3D."""
+    director_key, spin_key = jax.random.split(key)
+    director = _draw_directors(director_key, world.bodies, world, dtype)
+    if world.dimension == 2:
+        return director
+    given = [bool(body.placement.directors) for body in world.bodies for _ in range(body.count)]
+    random = _isotropic(spin_key, len(given), 4, dtype)
+    # The shortest turn from the x axis to the director; from its opposite, half a turn about z.
+    turn = jnp.stack(
+        [1 + director[:, 0], 0 * director[:, 0], -director[:, 2], director[:, 1]], axis=-1
+    )
+    length = jnp.linalg.norm(turn, axis=-1, keepdims=True)
+    half_turn = jnp.asarray([0, 0, 0, 1], dtype)
+    turn = jnp.where(length > 1e-6, turn / jnp.where(length > 1e-6, length, 1), half_turn)
+    return jnp.where(jnp.asarray(given)[:, None], turn, random)
+
+
+def _beads(centre: Array, orientation: Array, about: BodyParams) -> Array:
+    """Bead centres [B,D] µm."""
+    return centre[np.asarray(about.owner)] + bead_arms(about, orientation.T).T
+
+
+def _separate_bodies(
+    centre: Array, orientation: Array, world: World, params: MotionParams
+) -> tuple[Array, Array]:
+    """Move bodies apart, without turning them, until no beads of two of them overlap."""
+    about = params.bodies
+    assert about is not None
+    if about.count == 1 or not world.contacts:
+        return centre, jnp.asarray(False)
+    owner = np.asarray(about.owner)
+    different = jnp.asarray(owner[:, None] != owner)
+    member = jnp.asarray(owner == np.arange(about.count)[:, None], centre.dtype)
+    fixed = np.asarray(
+        [b.placement.region == "points" for b in world.bodies for _ in range(b.count)]
+    )
+    movable = jnp.asarray(~fixed, centre.dtype)[:, None]
+    space = Space(params.size, world.box.periodic)
+    contact = about.radius[:, None] + about.radius
+
+    stride = 0.5 * jnp.min(about.radius)
+
+    def overlaps(centre: Array) -> tuple[Array, Array]:
+        """A stride away from every body that is in the way, and whether any two overlap."""
+        beads = _beads(centre, orientation, about)
+        distance = space.distance(beads[None], beads[:, None])
+        touching = (different & (distance < contact * (1 + _GAP))).astype(centre.dtype)
+        met = jnp.minimum(member @ touching @ member.T, 1)
+        # Along the line of centres: pushes of single beads cancel where two rods cross.
+        apart = space.displacement(centre[None], centre[:, None])
+        length = space.distance(centre[None], centre[:, None])[..., None]
+        unit = apart / jnp.where(length > 0, length, 1)
+        shift = stride * jnp.sum(met[..., None] * unit, axis=1)
+        return shift, jnp.any(different & (distance < contact))
+
+    def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        centre, _, sweep = carry
+        moved = centre + movable * overlaps(centre)[0]
+        moved = _confine(moved, world.bodies, world)
+        return moved, overlaps(moved)[1], sweep + 1
+
+    centre, left, _ = jax.lax.while_loop(
+        lambda carry: carry[1] & (carry[2] < MOST_SWEEPS),
+        body,
+        (centre, overlaps(centre)[1], jnp.asarray(0)),
+    )
+    return centre, left
+
+
+def _separate(
+    position: Array, world: World, params: MotionParams, beads: Array | None
+) -> tuple[Array, Array]:
+    """Move colloids apart, and off the beads of bodies, which stay."""
     count = world.capacity
     fixed = np.asarray([s.placement.region == "points" for s in world.species])
     movable = jnp.asarray(~fixed[np.asarray(world.species_of_slot)], position.dtype)[:, None]
     periodic = jnp.asarray(world.box.periodic)
     index = jnp.arange(count)
+    extent = params.radius
+    if params.aspect is not None:
+        extent = extent * jnp.maximum(params.aspect, 1)
+    reach = extent
+    if params.bodies is not None:
+        reach = jnp.concatenate([extent, params.bodies.radius])
 
     def push_apart(position: Array) -> tuple[Array, Array]:
         """Half of every overlap, summed, and whether any overlap is left."""
 
+        sites = position if beads is None else jnp.concatenate([position, beads])
+
         def row(j: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             shift, any_left = carry
-            delta = position - position[j]
+            delta = position - sites[j]
             delta = delta - jnp.where(periodic, params.size * jnp.round(delta / params.size), 0)
             distance = jnp.sqrt(jnp.sum(delta**2, -1))
-            contact = params.radius + params.radius[j]
+            contact = extent + reach[j]
             depth = jnp.where(index != j, contact * (1 + _GAP) - distance, 0)
             left = jnp.any((contact > distance) & (index != j))
             unit = delta / jnp.maximum(distance, 1e-6 * contact)[:, None]
             shift = shift + 0.5 * jnp.maximum(depth, 0)[:, None] * unit
             return shift, any_left | left
 
-        return jax.lax.fori_loop(0, count, row, (jnp.zeros_like(position), jnp.asarray(False)))
+        return jax.lax.fori_loop(0, len(reach), row, (jnp.zeros_like(position), jnp.asarray(False)))
 
     def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         position, _, sweep = carry
         shift, _ = push_apart(position)
-        moved = _confine(position + movable * shift, world, params)
+        moved = _confine(position + movable * shift, world.species, world)
         return moved, push_apart(moved)[1], sweep + 1
 
     def unfinished(carry: tuple[Array, Array, Array]) -> Array:
@@ -171,10 +281,10 @@ def _separate(position: Array, world: World, params: MotionParams) -> tuple[Arra
     return position, left
 
 
-def _confine(position: Array, world: World, params: MotionParams) -> Array:
-    """Put centres back into the regions of their species."""
+def _confine(position: Array, things: Sequence[Species | Body], world: World) -> Array:
+    """Put centres back into the regions of their species or bodies."""
     parts, start = [], 0
-    for species in world.species:
+    for species in things:
         part = position[start : start + species.count]
         start += species.count
         placement = species.placement

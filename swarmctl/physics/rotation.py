@@ -22,11 +22,12 @@ def rotate(director: Array, turn: Array) -> Array:
         cosine, sine = 1 - weight * g2, weight * g[0]
         x, y = director[0], director[1]
         return jnp.stack([x * cosine - y * sine, x * sine + y * cosine])
-    first = _cross(g, director)
-    return director + weight * (first + _cross(g, first))
+    first = cross(g, director)
+    return director + weight * (first + cross(g, first))
 
 
-def _cross(a: Array, b: Array) -> Array:
+def cross(a: Array, b: Array) -> Array:
+    """Cross product of vectors [3,...]."""
     return jnp.stack(
         [
             a[1] * b[2] - a[2] * b[1],

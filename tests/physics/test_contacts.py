@@ -20,7 +20,7 @@ from swarmctl.core.errors import ConfigError
 from swarmctl.core.world import Box, Fluid, Placement, Species, World
 from swarmctl.engines.jax_engine import JaxEngine
 from swarmctl.physics import contacts
-from swarmctl.physics.brownian import Drive, MotionState, interval_motion
+from swarmctl.physics.motion import Drive, MotionState, interval_motion
 from swarmctl.physics.parameters import MotionConfig, MotionParams, motion_params
 
 PAIR_PATHS = pytest.mark.parametrize("limit", [10**9, 0], ids=["all pairs", "rows"])

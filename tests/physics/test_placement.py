@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,15 +23,16 @@ P_MIN = 1e-3
 
 
 @functools.cache
-def placer(world: World) -> Callable[[jax.Array], tuple[jax.Array, ...]]:
+def placer(world: World) -> Callable[[jax.Array], Any]:
     params = motion_params(world)
     return jax.jit(jax.vmap(lambda key: place(key, world, params)))
 
 
 def placed(world: World, swarms: int, seed: int = 0) -> Placed:
     """Positions [S,N,D], directors [S,N,D] and overlap flags [S] of many swarms."""
-    position, director, overlap = placer(world)(jax.random.split(jax.random.key(seed), swarms))
-    return np.asarray(position, float), np.asarray(director, float), np.asarray(overlap)
+    found = placer(world)(jax.random.split(jax.random.key(seed), swarms))
+    position, director = np.asarray(found.position, float), np.asarray(found.director, float)
+    return position, director, np.asarray(found.overlap)
 
 
 def smallest_gap(position: np.ndarray, world: World) -> float:

@@ -1,0 +1,99 @@
+"""Whether the time step resolves a world's stiffest contacts and fields."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from swarmctl.core.errors import ConfigError
+from swarmctl.core.world import Body, Species, World
+from swarmctl.physics.bodies import CROWD, HARDNESS
+from swarmctl.physics.contacts import STIFFNESS
+
+MOST_STIFF = 0.2
+"""Largest time step x stiffness / friction that is resolved."""
+
+
+def check_stiffness(world: World) -> None:
+    """Raise ConfigError if the time step cannot resolve the stiffest contact or field."""
+    rates = list(_rates(world))
+    if not rates:
+        return
+    worst, what, remedy = max(rates)
+    if world.time_step * worst > MOST_STIFF * (1 + 1e-9):
+        longest = MOST_STIFF / worst
+        digits = 2 - math.floor(math.log10(longest))
+        shown = math.floor(longest * 10**digits) / 10**digits  # rounding up would be refused again
+        raise ConfigError(
+            f"the time step {world.time_step:g} s is too long for the {what}: "
+            f"time step x stiffness / friction is {world.time_step * worst:.3g}, at most "
+            f"{MOST_STIFF} is resolved. Use a time step of {shown:g} s or less, {remedy}."
+        )
+
+
+_SOFTER = "lower swim speeds, or, in a world of your own, a lower contact_energy"
+
+
+def _rates(world: World) -> Iterator[tuple[float, str, str]]:
+    """Yield stiffness / friction in 1/s of every contact and field, what it is, and a remedy."""
+    hard = "hard" in world.box.boundaries
+    for a in world.species:
+        friction = min(world.friction(a), world.friction_along(a))
+        for b in world.species if world.contacts else ():
+            push = max(_push(world, s) for s in (a, b))
+            rate = _stiffness(world, push, a.radius + b.radius) / friction
+            yield rate, f"contact of {a.name!r} with {b.name!r}", _SOFTER
+        for body in world.bodies if world.contacts else ():
+            push = HARDNESS * _push(world, a)
+            rate = _stiffness(world, push, a.radius + body.bead_radius) / friction
+            yield rate, f"contact of {a.name!r} with {body.name!r}", _SOFTER
+        if hard:
+            rate = _stiffness(world, _push(world, a), a.radius) / friction
+            yield rate, f"contact of {a.name!r} with a hard face", _SOFTER
+        if world.field is not None and a.magnetic_moment:
+            strength = abs(a.magnetic_moment) * world.field.strength_max
+            rate = strength / world.rotational_friction(a)
+            yield rate, f"moment of {a.name!r} in the field", "or a lower strength_max"
+    strongest = max(_push(world, species) for species in world.species)
+    for body in world.bodies:
+        mobility = _bead_mobility(world, body)
+        if hard:
+            rate = _stiffness(world, strongest, body.bead_radius) * mobility
+            yield rate, f"contact of {body.name!r} with a hard face", _SOFTER
+        for other in world.bodies if world.contacts else ():
+            if other is body and body.count == 1:
+                continue
+            contact = body.bead_radius + other.bead_radius
+            rate = _stiffness(world, CROWD * strongest, contact) * mobility
+            yield rate, f"contact of {body.name!r} with {other.name!r}", _SOFTER
+
+
+def _bead_mobility(world: World, body: Body) -> float:
+    """Largest mobility in µm/(pN s) of a bead under a force through its centre."""
+    dimension = world.dimension
+    translation, rotation = body.frictions(world.fluid.viscosity, dimension)
+    x, y, z = body.shape.outline().T
+    zero = 0 * x
+    # Velocity of the bead for unit rates about x, y, z: columns of the matrix of ω × r.
+    turning = np.stack([[zero, z, -y], [-z, zero, x], [y, -x, zero]], axis=0)
+    turning = np.moveaxis(turning, -1, 0)[:, :, :dimension]
+    if dimension == 2:
+        turning = turning[:, 2:]
+    mobility = np.einsum("bri,r,brj->bij", turning, 1 / rotation, turning)
+    if not body.pinned:
+        mobility = mobility + np.diag(1 / translation)
+    return float(np.linalg.eigvalsh(mobility).max())
+
+
+def _push(world: World, species: Species) -> float:
+    speed = max(abs(species.speed_min), species.speed_max)
+    return world.friction_along(species) * speed
+
+
+def _stiffness(world: World, push: float, contact: float) -> float:
+    energy = world.contact_energy
+    if energy is None:
+        energy = max(world.fluid.thermal_energy, push * contact)
+    return STIFFNESS * energy / contact**2
