@@ -205,6 +205,12 @@ def _plain(value: Any, unit: str | None) -> Any:
         return f"{value!r} {unit}"
     if isinstance(value, Path):
         return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _plain(item, unit) for name, item in value.items()}
+    if callable(value):
+        return f"{value.__module__}:{value.__qualname__}"
     return value
 
 

@@ -45,6 +45,21 @@ class Bodies:
 
 
 @pytree
+class Chemicals:
+    """Substances that diffuse in the box, S of them.
+
+    Attributes:
+        value: [N,S] concentration at every colloid.
+        gradient: [N,S,D] its gradient there, per µm.
+        fields: S grids [*cells] of cell means.
+    """
+
+    value: Array
+    gradient: Array
+    fields: tuple[Array, ...]
+
+
+@pytree
 class SwarmState:
     """What is observed of N colloid slots in D dimensions.
 
@@ -63,6 +78,7 @@ class SwarmState:
         step: i32 [], control intervals since the episode began.
         time: f [] s since the episode began; `step` times the interval in simulation.
         interval: f [] s, length of the last control interval.
+        chemicals: substances that diffuse, or None.
     """
 
     position: Array
@@ -79,6 +95,7 @@ class SwarmState:
     step: Array
     time: Array
     interval: Array
+    chemicals: Chemicals | None = None
 
     @property
     def capacity(self) -> int:

@@ -12,7 +12,9 @@ from typing import Literal
 from swarmctl.core.bodies import Body
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, PlacementError, require_positive
+from swarmctl.core.fields import Flow, Potential, check_fields
 from swarmctl.core.friction import AxialFriction, spheroid_friction
+from swarmctl.core.grids import Chemical, check_chemicals
 from swarmctl.core.species import Placement, Species
 from swarmctl.core.units import BOLTZMANN
 
@@ -124,6 +126,9 @@ class World:
         None, "WCA energy; max(k_B T, friction*speed_max*(r_i+r_j)) if left out", "pN*um"
     )
     bodies: tuple[Body, ...] = key((), "rigid bodies")
+    flows: tuple[Flow, ...] = key((), "flows of the fluid; several add")
+    potentials: tuple[Potential, ...] = key((), "traps and other potentials; several add")
+    chemicals: tuple[Chemical, ...] = key((), "substances that diffuse, decay and are secreted")
     field: GlobalField | None = key(None, "a global magnetic or electric field, if there is one")
     dynamics: Literal["brownian", "langevin"] = key(
         "brownian", "brownian: overdamped; langevin: with mass and inertia"
@@ -145,6 +150,8 @@ class World:
                 )
             self._check_box(species)
             self._check_room(species)
+        check_fields(self.flows, self.potentials, self.box, tuple(s.name for s in self.species))
+        check_chemicals(self.chemicals, self.box, len(self.species))
         for body in self.bodies:
             body.check(self.dimension)
             self._check_placement(body, f"body {body.name!r}")
@@ -163,9 +170,7 @@ class World:
                         f"{where}: a {label} has {len(point)} numbers in a {dimension}D box."
                     )
             if points and len(points) != species.count:
-                raise ConfigError(
-                    f"{where}: {len(points)} {label}s for {species.count} {things}."
-                )
+                raise ConfigError(f"{where}: {len(points)} {label}s for {species.count} {things}.")
         if any(all(x == 0 for x in director) for director in placement.directors):
             raise ConfigError(f"{where}: a director has no length; give a direction.")
         if placement.centre is not None and len(placement.centre) != dimension:

@@ -13,9 +13,10 @@ from swarmctl.core.command import Command, Limits, apply_limits, check_channels,
 from swarmctl.core.contracts import Flags, PureEngine, Status, Transition, raise_flags
 from swarmctl.core.errors import PlacementError, SwarmctlError
 from swarmctl.core.spec import EngineSpec
-from swarmctl.core.state import Bodies, Space, SwarmState
+from swarmctl.core.state import Bodies, Chemicals, Space, SwarmState
 from swarmctl.core.tree import pytree
 from swarmctl.core.world import World, steps_per_interval
+from swarmctl.physics import chemistry
 from swarmctl.physics.bodies import bead_arms
 from swarmctl.physics.motion import BodyMotion, Drive, MotionState, interval_motion
 from swarmctl.physics.parameters import MotionParams, motion_config, motion_params
@@ -43,6 +44,7 @@ class JaxEngineState:
     misplaced: Array
     bodies: BodyMotion | None = None
     phase: Array | None = None
+    chemicals: tuple[Array, ...] = ()
 
 
 class JaxEngine(PureEngine):
@@ -91,6 +93,9 @@ class JaxEngine(PureEngine):
             bodies=tuple(b.name for b in world.bodies for _ in range(b.count)),
             beads=tuple(len(b.shape.outline()) for b in world.bodies for _ in range(b.count)),
         )
+        self._chemistry = tuple(
+            chemistry.chemistry_plan(c, world.box, self.config.interval) for c in world.chemicals
+        )
         self._motion = interval_motion(self.config)
         self._params = self.params()
         self._jit_init = jax.jit(self.init)
@@ -122,6 +127,10 @@ class JaxEngine(PureEngine):
             misplaced=placed.overlap,
             bodies=bodies,
             phase=None if self.world.field is None else jnp.zeros((), motion.position.dtype),
+            chemicals=tuple(
+                jnp.asarray(chemistry.initial_concentration(c, self.world.box), params.size.dtype)
+                for c in self.world.chemicals
+            ),
         )
 
     def _turns(self, position: Array) -> Array:
@@ -154,6 +163,12 @@ class JaxEngine(PureEngine):
             misplaced=state.misplaced,
             bodies=moved.bodies,
             phase=self._next_phase(applied, state),
+            chemicals=tuple(
+                chemistry.advance(c, motion.position.T, about, plan, params.size)
+                for c, about, plan in zip(
+                    state.chemicals, params.chemicals, self._chemistry, strict=True
+                )
+            ),
         )
         flags = Flags(
             overlap=moved.overlap | state.misplaced,
@@ -205,6 +220,20 @@ class JaxEngine(PureEngine):
             step=state.step,
             time=state.step * interval,
             interval=interval,
+            chemicals=self._observe_chemicals(state, params),
+        )
+
+    def _observe_chemicals(self, state: JaxEngineState, params: MotionParams) -> Chemicals | None:
+        if not state.chemicals:
+            return None
+        found = [
+            chemistry.sample(c, state.motion.position.T, plan, params.size)
+            for c, plan in zip(state.chemicals, self._chemistry, strict=True)
+        ]
+        return Chemicals(
+            value=jnp.stack([value for value, _ in found], axis=-1),
+            gradient=jnp.stack([gradient.T for _, gradient in found], axis=1),
+            fields=state.chemicals,
         )
 
     def _observe_bodies(self, state: JaxEngineState, params: MotionParams) -> Bodies | None:

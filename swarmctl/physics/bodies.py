@@ -213,6 +213,28 @@ def body_contacts(
     return Push(on_colloid, on_bead, torque, deepest, deepest_bead)
 
 
+def carried_by(
+    params: BodyParams, arms: Array, orientation: Array, velocity: Array, spin: Array
+) -> tuple[Array, Array]:
+    """Velocity [D,M] and spin [1 or 3,M] of free bodies in a flow.
+
+    velocity [D,B] and spin [1 or 3,B] are the fluid's at the beads, each of which drags on its own:
+    Σ F = 0 and Σ (r × F + T) = 0 with F and T of Stokes' drag on a bead. A row of beads then turns
+    as a slender rod does.
+    """
+    own = 4 / 3 * params.radius**2
+    number = sum_over_beads(params, jnp.ones_like(velocity[:1]))
+    mean = sum_over_beads(params, velocity) / number
+    moment = sum_over_beads(params, moment_of(arms, velocity) + own * spin)
+    square = params.offset**2
+    if spin.shape[0] == 1:
+        about = sum_over_beads(params, (square.sum(axis=0) + own)[None] + 0 * velocity[:1])
+        return mean, moment / about
+    about = sum_over_beads(params, square.sum(axis=0) - square + own + 0 * velocity)
+    axes = body_axes(orientation)
+    return mean, jnp.sum(axes * (_into_body(axes, moment) / about)[None], axis=1)
+
+
 def body_integrators(
     params: BodyParams, thermal: Array, dt: Array, inertial: bool
 ) -> tuple[Integrator, Integrator]:

@@ -28,9 +28,12 @@ from swarmctl.physics.bodies import (
     bead_arms,
     body_contacts,
     body_integrators,
+    carried_by,
     move_bodies,
 )
 from swarmctl.physics.contacts import OVERLAP, face_forces, sphere_forces
+from swarmctl.physics.fields import force_at
+from swarmctl.physics.flow import flow_at, jeffery_spin, spin
 from swarmctl.physics.integrators import Frame, Momentum, along_director, integrator, isotropic
 from swarmctl.physics.noise import particle_noise
 from swarmctl.physics.parameters import MotionConfig, MotionParams
@@ -294,18 +297,19 @@ class _Interval:
             on_colloids, bodies, deepest = self._step_bodies(index, position, bodies, deepest)
             force = _add(force, on_colloids)
         noise, noise_turn = self._noise(index, 0, self.config.count)
-        turn, spin = self.rotation.move(
-            isotropic, self.drive.turn_rate, torque, noise_turn, colloids.spin
+        carried, turn_rate = self._carried(index, position, colloids.director)
+        turn, momentum_of_spin = self.rotation.move(
+            isotropic, turn_rate, torque, noise_turn, colloids.spin
         )
         director = rotate(colloids.director, turn)
-        velocity = self.drive.velocity + 0.5 * self.drive.speed * (colloids.director + director)
+        velocity = carried + 0.5 * self.drive.speed * (colloids.director + director)
         velocity = self._rolled(velocity, position, torque)
         frame: Frame = isotropic
         if params.friction_along is not None:
             frame = along_director(colloids.director)
         moved, momentum = self.translation.move(frame, velocity, force, noise, colloids.momentum)
         colloids = _Colloids(
-            colloids.moved + moved, director, colloids.turned + turn, momentum, spin
+            colloids.moved + moved, director, colloids.turned + turn, momentum, momentum_of_spin
         )
         return colloids, bodies, deepest
 
@@ -328,6 +332,11 @@ class _Interval:
             force, deepest = _add(force, added), jnp.maximum(deepest, close)
         if params.force is not None:
             force = _add(force, params.force + 0 * position)
+        if params.potentials:
+            added = force_at(
+                position, self._time(index), params.potentials, params.size, config.periodic
+            )
+            force = _add(force, added)
         command = self.drive.field
         if command is not None and params.moment is not None:
             assert self.drive.phase is not None
@@ -336,6 +345,28 @@ class _Interval:
             pull = magnetics.gradient_force(params.moment, director, command.gradient)
             force = _add(force, pull)
         return force, torque, deepest
+
+    def _time(self, index: Array) -> Array:
+        assert self.drive.time is not None
+        return self.drive.time + index * self.dt
+
+    def _flow(self, index: Array, position: Array) -> tuple[Array, Array]:
+        return flow_at(
+            position,
+            self._time(index),
+            self.params.flows,
+            self.params.size,
+            self.config.periodic,
+        )
+
+    def _carried(self, index: Array, position: Array, director: Array) -> tuple[Array, Array]:
+        """Velocity and turn rate that command and flow impose."""
+        velocity, turn_rate, shape = self.drive.velocity, self.drive.turn_rate, self.params.shape
+        if not self.params.flows:
+            return velocity, turn_rate
+        flow, gradient = self._flow(index, position)
+        turning = spin(gradient) if shape is None else jeffery_spin(gradient, director, shape)
+        return velocity + flow, turn_rate + turning
 
     def _rolled(self, velocity: Array, position: Array, torque: Array | None) -> Array:
         """Add the velocity of rollers on the floor."""
@@ -387,9 +418,12 @@ class _Interval:
             )
             on_beads, deepest = on_beads + added, jnp.maximum(deepest, close.max(axis=0))
         noise = self._noise(index, config.count, params.bodies.count)
-        still = (jnp.zeros_like(centre), jnp.zeros_like(bodies.turned))
+        flow = (jnp.zeros_like(centre), jnp.zeros_like(bodies.turned))
+        if params.flows:
+            velocity, gradient = self._flow(index, beads)
+            flow = carried_by(params.bodies, arms, state.orientation, velocity, spin(gradient))
         moved, turn, state = move_bodies(
-            params.bodies, self.body_integrators, state, on_beads, arms, still, noise
+            params.bodies, self.body_integrators, state, on_beads, arms, flow, noise
         )
         bodies = _Bodies(
             bodies.moved + moved,

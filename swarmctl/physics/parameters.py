@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,9 @@ from swarmctl.core.command import FieldLimits
 from swarmctl.core.tree import pytree
 from swarmctl.core.world import Boundary, World
 from swarmctl.physics.bodies import BodyParams, body_params
+from swarmctl.physics.chemistry import chemical_params
+from swarmctl.physics.fields import potential_params
+from swarmctl.physics.flow import flow_params, shape_factor
 
 Array = jax.Array
 
@@ -26,7 +30,7 @@ class MotionParams:
     contact_energy [] pN µm or None for the default; friction_along [N] pN s/µm and aspect [N] of
     spheroids; mass [N] pN s²/µm and inertia [N] pN s² µm; force [D,N] pN; moment [N] pN µm/mT and
     rolling [N] (see `swarmctl.physics.magnetics`); the bodies; what the global field
-    is at most.
+    is at most; flows, potentials, and the shape factor [N] by which a strain turns spheroids; chemicals.
     """
 
     size: Array
@@ -47,6 +51,10 @@ class MotionParams:
     rolling: Array | None = None
     bodies: BodyParams | None = None
     field_limits: FieldLimits | None = None
+    flows: tuple[Any, ...] = ()
+    potentials: tuple[Any, ...] = ()
+    shape: Array | None = None
+    chemicals: tuple[Any, ...] = ()
 
     @property
     def push(self) -> Array:
@@ -115,6 +123,8 @@ def motion_params(world: World) -> MotionParams:
     spheroids = any(s.uniaxial for s in species)
     inertial = world.dynamics == "langevin"
     forces = np.asarray([s.force or (0.0,) * world.dimension for s in species], dtype)
+    names = tuple(s.name for s in species)
+    owners = world.species_of_slot
     return MotionParams(
         size=jnp.asarray(world.box.size, dtype),
         thermal_energy=jnp.asarray(world.fluid.thermal_energy, dtype),
@@ -137,6 +147,14 @@ def motion_params(world: World) -> MotionParams:
         moment=column(s.magnetic_moment for s in species) if world.field is not None else None,
         rolling=column(s.rolling for s in species) if any(s.rolling for s in species) else None,
         bodies=body_params(world, dtype),
+        flows=flow_params(world.flows, world.box),
+        potentials=potential_params(world.potentials, world.box, names, owners),
+        chemicals=tuple(chemical_params(c, owners) for c in world.chemicals),
+        shape=(
+            shape_factor(column(s.aspect_ratio for s in species))
+            if world.flows and any(s.aspect_ratio != 1 for s in species)
+            else None
+        ),
         field_limits=(
             None
             if world.field is None
