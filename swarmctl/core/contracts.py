@@ -14,7 +14,12 @@ import jax
 import numpy as np
 
 from swarmctl.core.command import Command
-from swarmctl.core.errors import DivergenceError, NeighbourOverflowError, OverlapError
+from swarmctl.core.errors import (
+    DivergenceError,
+    NeighbourOverflowError,
+    OverlapError,
+    WallCrossedError,
+)
 from swarmctl.core.spec import ActionSpace, AgentSpec, EngineSpec
 from swarmctl.core.state import Space, SwarmState
 from swarmctl.core.tree import pytree
@@ -26,19 +31,26 @@ Array = jax.Array
 class Flags:
     """Physical failures of the last control interval, as values.
 
-    Bool [] each, and `limited` bool [N].
+    Bool [] each, and `limited` bool [N]: whose command was cut, which is no failure.
     """
 
     overlap: Array
     overflow: Array
     diverged: Array
+    wall_crossed: Array
     limited: Array
+
+    @property
+    def failed(self) -> Array:
+        """Whether anything went wrong, bool []."""
+        return self.overlap | self.overflow | self.diverged | self.wall_crossed
 
 
 def raise_flags(flags: Flags, spec: EngineSpec) -> None:
     """Turn flags (concrete, any batch shape) into the exception of the first failure.
 
-    Raises DivergenceError, NeighbourOverflowError or OverlapError. `limited` is no failure.
+    Raises DivergenceError, NeighbourOverflowError, WallCrossedError or OverlapError. `limited` is
+    no failure.
     """
     if np.any(flags.diverged):
         raise DivergenceError(
@@ -49,9 +61,14 @@ def raise_flags(flags: Flags, spec: EngineSpec) -> None:
         raise NeighbourOverflowError(
             f"engine {spec.name!r}: a neighbour list is full; raise its capacity."
         )
+    if np.any(flags.wall_crossed):
+        raise WallCrossedError(
+            f"engine {spec.name!r}: a colloid or a body went through a wall in one step; "
+            "use a shorter time step or lower speeds and forces."
+        )
     if np.any(flags.overlap):
         raise OverlapError(
-            f"engine {spec.name!r}: colloids overlap, or are pressed into a hard face, by "
+            f"engine {spec.name!r}: colloids overlap, or are pressed into a hard face or wall, by "
             "more than the contact model resolves; "
             "use a shorter time step, a higher contact_energy, or lower speeds."
         )

@@ -43,6 +43,10 @@ class OverlapError(PhysicsError):
     """Colloids overlap beyond what the contact model can resolve."""
 
 
+class WallCrossedError(PhysicsError):
+    """A colloid or a bead went through a wall within one time step."""
+
+
 class DivergenceError(PhysicsError):
     """A position or a director is not finite, or a colloid jumped."""
 

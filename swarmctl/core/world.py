@@ -11,12 +11,15 @@ from typing import Literal
 
 from swarmctl.core.bodies import Body
 from swarmctl.core.config import key
+from swarmctl.core.disturbances import Disturbances
 from swarmctl.core.errors import ConfigError, PlacementError, require_positive
 from swarmctl.core.fields import Flow, Potential, check_fields
 from swarmctl.core.friction import AxialFriction, spheroid_friction
 from swarmctl.core.grids import Chemical, check_chemicals
 from swarmctl.core.species import Placement, Species
 from swarmctl.core.units import BOLTZMANN
+from swarmctl.core.wall_geometry import WallGeometry, compile_walls
+from swarmctl.core.walls import Wall
 
 __all__ = [
     "Body",
@@ -126,6 +129,7 @@ class World:
         None, "WCA energy; max(k_B T, friction*speed_max*(r_i+r_j)) if left out", "pN*um"
     )
     bodies: tuple[Body, ...] = key((), "rigid bodies")
+    walls: tuple[Wall, ...] = key((), "walls: segments, circles, polygons, mazes")
     flows: tuple[Flow, ...] = key((), "flows of the fluid; several add")
     potentials: tuple[Potential, ...] = key((), "traps and other potentials; several add")
     chemicals: tuple[Chemical, ...] = key((), "substances that diffuse, decay and are secreted")
@@ -133,6 +137,7 @@ class World:
     dynamics: Literal["brownian", "langevin"] = key(
         "brownian", "brownian: overdamped; langevin: with mass and inertia"
     )
+    disturbances: Disturbances | None = key(None, "drift, sticking, delay, errors of tracking, ...")
 
     def __post_init__(self) -> None:
         require_positive("world", time_step=self.time_step, contact_energy=self.contact_energy)
@@ -150,8 +155,11 @@ class World:
                 )
             self._check_box(species)
             self._check_room(species)
+        self.wall_geometry  # noqa: B018 - refuses walls that do not fit
         check_fields(self.flows, self.potentials, self.box, tuple(s.name for s in self.species))
         check_chemicals(self.chemicals, self.box, len(self.species))
+        if self.disturbances is not None:
+            self.disturbances.check(self.dimension)
         for body in self.bodies:
             body.check(self.dimension)
             self._check_placement(body, f"body {body.name!r}")
@@ -253,6 +261,14 @@ class World:
                 f"in {place}: at most {most} can be placed at random without overlap. "
                 "Take fewer or smaller colloids, or more room."
             )
+
+    @property
+    def wall_geometry(self) -> WallGeometry | None:
+        """What the walls are made of, None without walls."""
+        if not self.walls:
+            return None
+        radii = [s.largest_radius for s in self.species] + [b.bead_radius for b in self.bodies]
+        return compile_walls(self.walls, self.box, max(radii) + max(w.half for w in self.walls))
 
     @property
     def dimension(self) -> int:

@@ -174,6 +174,7 @@ class JaxEngine(PureEngine):
             overlap=moved.overlap | state.misplaced,
             overflow=jnp.asarray(False),
             diverged=moved.diverged,
+            wall_crossed=moved.crossed,
             limited=limited,
         )
         return new_state, applied, flags

@@ -38,6 +38,7 @@ from swarmctl.physics.integrators import Frame, Momentum, along_director, integr
 from swarmctl.physics.noise import particle_noise
 from swarmctl.physics.parameters import MotionConfig, MotionParams
 from swarmctl.physics.rotation import normalise, rotate
+from swarmctl.physics.walls import wall_crossings, wall_forces
 
 Array = jax.Array
 
@@ -93,13 +94,15 @@ class BodyMotion:
 class Motion:
     """What an interval brought.
 
-    Displacement [N,D] µm, rotation [N,1] or [N,3] rad, overlap and diverged bool []; the bodies'.
+    Displacement [N,D] µm, rotation [N,1] or [N,3] rad; overlap, diverged and crossed (a wall)
+    bool []; the bodies'.
     """
 
     displacement: Array
     rotation: Array
     overlap: Array
     diverged: Array
+    crossed: Array
     bodies: BodyMotion | None = None
 
 
@@ -123,9 +126,11 @@ def interval_motion(
         inside = dataclasses.replace(
             drive, velocity=swap(drive.velocity), turn_rate=swap(drive.turn_rate)
         )
-        moved, (overlap, diverged) = run(key_words, jax.tree.map(swap, state), inside, params)
+        moved, (overlap, diverged, crossed) = run(
+            key_words, jax.tree.map(swap, state), inside, params
+        )
         new_state, displacement, rotation, bodies = jax.tree.map(swap, moved)
-        return new_state, Motion(displacement, rotation, overlap, diverged, bodies)
+        return new_state, Motion(displacement, rotation, overlap, diverged, crossed, bodies)
 
     return motion
 
@@ -135,7 +140,7 @@ def _interval_function(config: MotionConfig) -> Callable[..., Any]:
 
     def run(
         key_words: Array, state: MotionState, drive: Drive, params: MotionParams
-    ) -> tuple[Any, tuple[Array, Array]]:
+    ) -> tuple[Any, tuple[Array, Array, Array]]:
         return _Interval(config, key_words, state, drive, params).run()
 
     return run
@@ -160,6 +165,22 @@ class _Bodies:
     bead_force: Array
     push_force: Array
     push_torque: Array
+
+
+@pytree
+class _Trouble:
+    """Largest (contact/r)² of every colloid, and whether it crossed a wall, [N,*batch]."""
+
+    deepest: Array
+    crossed: Array
+
+    def touched(self, close: Array) -> _Trouble:
+        """Remember contacts [N,*batch] or [*batch]."""
+        return _Trouble(jnp.maximum(self.deepest, close), self.crossed)
+
+    def through(self, crossed: Array) -> _Trouble:
+        """Remember crossings bool [N,*batch] or [*batch]."""
+        return _Trouble(self.deepest, self.crossed | crossed)
 
 
 class _Interval:
@@ -198,15 +219,15 @@ class _Interval:
         )
         self.batch = self.shape[1:]
 
-    def run(self) -> tuple[Any, tuple[Array, Array]]:
-        colloids, bodies, deepest = jax.lax.fori_loop(
+    def run(self) -> tuple[Any, tuple[Array, Array, Array]]:
+        colloids, bodies, trouble = jax.lax.fori_loop(
             0, self.config.steps, self._step, self._begin()
         )
         state = self.state
         position, image, remainder = self._arrive(state.position, state.image, colloids.moved)
         finite = jnp.isfinite(colloids.moved).all(axis=(0, 1))
         finite &= jnp.isfinite(colloids.turned).all(axis=(0, 1))
-        overlap = (deepest > OVERLAP**-2).any(axis=0)
+        overlap = (trouble.deepest > OVERLAP**-2).any(axis=0)
         body_state, body_motion = None, None
         if bodies is not None:
             body_state, body_motion = self._end_bodies(bodies)
@@ -222,11 +243,15 @@ class _Interval:
             body_state,
         )
         moved = colloids.moved - state.remainder
-        return (new_state, moved, colloids.turned, body_motion), (overlap, ~finite)
+        return (new_state, moved, colloids.turned, body_motion), (
+            overlap,
+            ~finite,
+            trouble.crossed.any(axis=0),
+        )
 
     # Beginning and end
 
-    def _begin(self) -> tuple[_Colloids, _Bodies | None, Array]:
+    def _begin(self) -> tuple[_Colloids, _Bodies | None, _Trouble]:
         state = self.state
 
         def full(x: Array) -> Array:
@@ -236,8 +261,9 @@ class _Interval:
         turned = jnp.zeros((self.turns, *self.shape), self.dtype)
         momentum, spin = jax.tree.map(full, (state.momentum, state.spin))
         colloids = _Colloids(zero + state.remainder, full(state.director), turned, momentum, spin)
+        trouble = _Trouble(zero[0], jnp.zeros(self.shape, bool))
         if state.bodies is None or self.params.bodies is None:
-            return colloids, None, zero[0]
+            return colloids, None, trouble
         body = jax.tree.map(full, state.bodies)
         beads = len(self.params.bodies.owner)
         bodies = _Bodies(
@@ -248,7 +274,7 @@ class _Interval:
             push_force=zero,
             push_torque=turned,
         )
-        return colloids, bodies, zero[0]
+        return colloids, bodies, trouble
 
     def _arrive(self, start: Array, image: Array, moved: Array) -> tuple[Array, Array, Array]:
         end = start + moved
@@ -287,14 +313,16 @@ class _Interval:
         return jnp.stack(noise[: self.dimension]), jnp.stack(noise[self.dimension :])
 
     def _step(
-        self, index: Array, carry: tuple[_Colloids, _Bodies | None, Array]
-    ) -> tuple[_Colloids, _Bodies | None, Array]:
-        colloids, bodies, deepest = carry
+        self, index: Array, carry: tuple[_Colloids, _Bodies | None, _Trouble]
+    ) -> tuple[_Colloids, _Bodies | None, _Trouble]:
+        colloids, bodies, trouble = carry
         params = self.params
         position = self.state.position + colloids.moved
-        force, torque, deepest = self._own_forces(index, position, colloids.director, deepest)
+        force, torque, trouble = self._own_forces(index, position, colloids.director, trouble)
+        wall, close = self._wall_forces(position, params.radius, params.push)
+        force, trouble = _add(force, wall), trouble.touched(close)
         if bodies is not None:
-            on_colloids, bodies, deepest = self._step_bodies(index, position, bodies, deepest)
+            on_colloids, bodies, trouble = self._step_bodies(index, position, bodies, trouble)
             force = _add(force, on_colloids)
         noise, noise_turn = self._noise(index, 0, self.config.count)
         carried, turn_rate = self._carried(index, position, colloids.director)
@@ -307,15 +335,42 @@ class _Interval:
         frame: Frame = isotropic
         if params.friction_along is not None:
             frame = along_director(colloids.director)
-        moved, momentum = self.translation.move(frame, velocity, force, noise, colloids.momentum)
-        colloids = _Colloids(
-            colloids.moved + moved, director, colloids.turned + turn, momentum, momentum_of_spin
+        step, momentum = self.translation.move(frame, velocity, force, noise, colloids.momentum)
+        moved = colloids.moved + step
+        trouble = trouble.through(
+            self._crossings(position, self.state.position + moved, params.radius, close)
         )
-        return colloids, bodies, deepest
+        colloids = _Colloids(moved, director, colloids.turned + turn, momentum, momentum_of_spin)
+        return colloids, bodies, trouble
+
+    def _wall_forces(
+        self, position: Array, radius: Array, push: Array
+    ) -> tuple[Array | None, Array]:
+        """Forces of the walls and the largest (radius/distance)²; None and 0 without walls."""
+        params = self.params
+        if params.walls is None:
+            return None, jnp.zeros((), self.dtype)
+        return wall_forces(
+            position,
+            radius,
+            push,
+            *self.surfaces[:2],
+            params.walls,
+            params.size,
+            self.config.periodic,
+        )
+
+    def _crossings(self, start: Array, end: Array, radius: Array, close: Array) -> Array:
+        params = self.params
+        if params.walls is None:
+            return jnp.asarray(False)
+        return wall_crossings(
+            start, end, params.walls, params.size, self.config.periodic, radius, close
+        )
 
     def _own_forces(
-        self, index: Array, position: Array, director: Array, deepest: Array
-    ) -> tuple[Array | None, Array | None, Array]:
+        self, index: Array, position: Array, director: Array, trouble: _Trouble
+    ) -> tuple[Array | None, Array | None, _Trouble]:
         """Force and torque on the colloids from one another, the box and the fields."""
         params, config = self.params, self.config
         force: Array | None = None
@@ -324,12 +379,12 @@ class _Interval:
             added, close = sphere_forces(
                 position, params.radius, params.push, *self.surfaces, config.periodic
             )
-            force, deepest = added, jnp.maximum(deepest, close)
+            force, trouble = added, trouble.touched(close)
         if any(config.hard):
             added, close = face_forces(
                 position, params.radius, params.push, *self.surfaces, config.hard
             )
-            force, deepest = _add(force, added), jnp.maximum(deepest, close)
+            force, trouble = _add(force, added), trouble.touched(close)
         if params.force is not None:
             force = _add(force, params.force + 0 * position)
         if params.potentials:
@@ -344,7 +399,7 @@ class _Interval:
             torque = _add(torque, magnetics.torque(params.moment, director, now))
             pull = magnetics.gradient_force(params.moment, director, command.gradient)
             force = _add(force, pull)
-        return force, torque, deepest
+        return force, torque, trouble
 
     def _time(self, index: Array) -> Array:
         assert self.drive.time is not None
@@ -384,8 +439,8 @@ class _Interval:
         return velocity + jnp.concatenate([jnp.where(near, rolled, 0), 0 * velocity[2:]])
 
     def _step_bodies(
-        self, index: Array, position: Array, bodies: _Bodies, deepest: Array
-    ) -> tuple[Array | None, _Bodies, Array]:
+        self, index: Array, position: Array, bodies: _Bodies, trouble: _Trouble
+    ) -> tuple[Array | None, _Bodies, _Trouble]:
         params, config = self.params, self.config
         assert params.bodies is not None
         state = bodies.state
@@ -409,14 +464,16 @@ class _Interval:
             on_colloids, on_beads = push.on_colloid, push.on_bead
             push_force = push_force - push.on_colloid
             push_torque = push_torque + push.torque_by_colloid
-            deepest = jnp.maximum(deepest, push.deepest)
-            deepest = jnp.maximum(deepest, push.deepest_bead.max(axis=0))
+            trouble = trouble.touched(push.deepest).touched(push.deepest_bead.max(axis=0))
+        strongest = jnp.max(params.push, axis=0, keepdims=True) + 0 * params.bodies.radius
         if any(config.hard):
-            strongest = jnp.max(params.push, axis=0, keepdims=True) + 0 * params.bodies.radius
             added, close = face_forces(
                 beads, params.bodies.radius, strongest, *self.surfaces, config.hard
             )
-            on_beads, deepest = on_beads + added, jnp.maximum(deepest, close.max(axis=0))
+            on_beads, trouble = on_beads + added, trouble.touched(close.max(axis=0))
+        wall, close = self._wall_forces(beads, params.bodies.radius, strongest)
+        if wall is not None:
+            on_beads, trouble = on_beads + wall, trouble.touched(close.max(axis=0))
         noise = self._noise(index, config.count, params.bodies.count)
         flow = (jnp.zeros_like(centre), jnp.zeros_like(bodies.turned))
         if params.flows:
@@ -433,7 +490,14 @@ class _Interval:
             push_force,
             push_torque,
         )
-        return on_colloids, bodies, deepest
+        if wall is not None:
+            moved_beads = state.centre + bodies.moved
+            moved_beads = moved_beads[:, np.asarray(params.bodies.owner)] + bead_arms(
+                params.bodies, state.orientation
+            )
+            crossed = self._crossings(beads, moved_beads, params.bodies.radius, close)
+            trouble = trouble.through(crossed.any(axis=0))
+        return on_colloids, bodies, trouble
 
 
 ROLLING_HEIGHT = 2.0

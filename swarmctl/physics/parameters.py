@@ -17,6 +17,7 @@ from swarmctl.physics.bodies import BodyParams, body_params
 from swarmctl.physics.chemistry import chemical_params
 from swarmctl.physics.fields import potential_params
 from swarmctl.physics.flow import flow_params, shape_factor
+from swarmctl.physics.walls import WallParams, wall_params
 
 Array = jax.Array
 
@@ -30,7 +31,7 @@ class MotionParams:
     contact_energy [] pN µm or None for the default; friction_along [N] pN s/µm and aspect [N] of
     spheroids; mass [N] pN s²/µm and inertia [N] pN s² µm; force [D,N] pN; moment [N] pN µm/mT and
     rolling [N] (see `swarmctl.physics.magnetics`); the bodies; what the global field
-    is at most; flows, potentials, and the shape factor [N] by which a strain turns spheroids; chemicals.
+    is at most; flows, potentials, and the shape factor [N] by which a strain turns spheroids; chemicals; walls.
     """
 
     size: Array
@@ -55,6 +56,7 @@ class MotionParams:
     potentials: tuple[Any, ...] = ()
     shape: Array | None = None
     chemicals: tuple[Any, ...] = ()
+    walls: WallParams | None = None
 
     @property
     def push(self) -> Array:
@@ -150,6 +152,7 @@ def motion_params(world: World) -> MotionParams:
         flows=flow_params(world.flows, world.box),
         potentials=potential_params(world.potentials, world.box, names, owners),
         chemicals=tuple(chemical_params(c, owners) for c in world.chemicals),
+        walls=None if world.wall_geometry is None else wall_params(world.wall_geometry),
         shape=(
             shape_factor(column(s.aspect_ratio for s in species))
             if world.flows and any(s.aspect_ratio != 1 for s in species)

@@ -14,14 +14,18 @@ import numpy as np
 from swarmctl.core.errors import PlacementError
 from swarmctl.core.state import Space
 from swarmctl.core.tree import pytree
+from swarmctl.core.wall_geometry import clearance
 from swarmctl.core.world import Body, Placement, Species, World
 from swarmctl.physics.bodies import BodyParams, bead_arms
 from swarmctl.physics.parameters import MotionParams
+from swarmctl.physics.walls import free_of_walls, push_off
 
 Array = jax.Array
 
 MOST_SWEEPS = 2000
 """Relaxation sweeps before placement gives up."""
+MOST_DRAWS = 200
+"""Redraws of what touches a wall before placement gives up."""
 _GAP = 1e-4  # relative gap that is aimed at, so that rounding leaves no contact
 
 
@@ -50,15 +54,19 @@ def place(key: Array, world: World, params: MotionParams) -> Placed:
     centre, orientation, beads = None, None, None
     if params.bodies is not None:
         body_key, turn_key = jax.random.split(jax.random.fold_in(key, 1))
-        centre = _draw_positions(body_key, world.bodies, world, dtype)
         orientation = _draw_orientations(turn_key, world, dtype)
+        centre = _draw_free(body_key, world.bodies, world, params, orientation)
         centre, overlap = _separate_bodies(centre, orientation, world, params)
         beads = _beads(centre, orientation, params.bodies)
-    position = _draw_positions(position_key, world.species, world, dtype)
+    position = _draw_free(position_key, world.species, world, params)
     director = _draw_directors(director_key, world.species, world, dtype)
     if world.contacts and (world.capacity > 1 or beads is not None):
         position, stuck = _separate(position, world, params, beads)
         overlap |= stuck
+    if params.walls is not None:
+        overlap |= ~_clear(position, _extent(params), world, params).all()
+        if beads is not None and params.bodies is not None:
+            overlap |= ~_clear(beads, params.bodies.radius, world, params).all()
     return Placed(position, director, overlap, centre, orientation)
 
 
@@ -82,6 +90,13 @@ def check_points(world: World) -> None:
                 f"colloid at {position[outside.argmax()]} µm sticks out of the hard box of "
                 f"{tuple(size)} µm."
             )
+    geometry = world.wall_geometry
+    if geometry is not None:
+        near = clearance(position, geometry) < radius * (1 - 1e-9)
+        if near.any():
+            raise PlacementError(
+                f"colloid at {position[near.argmax()]} µm lies in a wall; move the point away."
+            )
     if not world.contacts:
         return
     delta = position[:, None] - position[None]
@@ -96,6 +111,59 @@ def check_points(world: World) -> None:
             "µm; "
             "move the points apart."
         )
+
+
+def _extent(params: MotionParams) -> Array:
+    """Radius [N] µm of the sphere that holds every colloid."""
+    return params.radius if params.aspect is None else params.radius * jnp.maximum(params.aspect, 1)
+
+
+def _clear(position: Array, radius: Array, world: World, params: MotionParams) -> Array:
+    """Which spheres at [N,D] µm touch no wall, bool [N]."""
+    assert params.walls is not None
+    # Rounding where a sphere just touches must not count.
+    within = radius * (1 - 1e-5)
+    return free_of_walls(position.T, within, params.walls, params.size, world.box.periodic)
+
+
+def _draw_free(
+    key: Array,
+    things: Sequence[Species | Body],
+    world: World,
+    params: MotionParams,
+    orientation: Array | None = None,
+) -> Array:
+    """Draw positions; those that touch a wall are drawn again, a limited number of times.
+
+    With orientations, the things are the bodies.
+    """
+    dtype = params.size.dtype
+    position = _draw_positions(key, things, world, dtype)
+    if params.walls is None:
+        return position
+
+    def blocked(position: Array) -> Array:
+        if orientation is None:
+            return ~_clear(position, _extent(params), world, params)
+        assert params.bodies is not None
+        beads = _beads(position, orientation, params.bodies)
+        bad = ~_clear(beads, params.bodies.radius, world, params)
+        owner = np.asarray(params.bodies.owner)
+        member = owner == np.arange(params.bodies.count)[:, None]
+        return (jnp.asarray(member) & bad).any(axis=1)
+
+    def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        position, bad, draw = carry
+        again = _draw_positions(jax.random.fold_in(key, draw), things, world, dtype)
+        position = jnp.where(bad[:, None], again, position)
+        return position, blocked(position), draw + 1
+
+    position, _, _ = jax.lax.while_loop(
+        lambda carry: carry[1].any() & (carry[2] < MOST_DRAWS),
+        body,
+        (position, blocked(position), jnp.asarray(1)),
+    )
+    return position
 
 
 def _region(thing: Species | Body, world: World) -> tuple[np.ndarray, np.ndarray]:
@@ -239,10 +307,7 @@ def _separate(
     movable = jnp.asarray(~fixed[np.asarray(world.species_of_slot)], position.dtype)[:, None]
     periodic = jnp.asarray(world.box.periodic)
     index = jnp.arange(count)
-    extent = params.radius
-    if params.aspect is not None:
-        extent = extent * jnp.maximum(params.aspect, 1)
-    reach = extent
+    reach = extent = _extent(params)
     if params.bodies is not None:
         reach = jnp.concatenate([extent, params.bodies.radius])
 
@@ -269,6 +334,9 @@ def _separate(
         position, _, sweep = carry
         shift, _ = push_apart(position)
         moved = _confine(position + movable * shift, world.species, world)
+        if params.walls is not None:
+            off = push_off(moved.T, extent, params.walls, params.size, world.box.periodic).T
+            moved = moved + movable * (off - moved)
         return moved, push_apart(moved)[1], sweep + 1
 
     def unfinished(carry: tuple[Array, Array, Array]) -> Array:

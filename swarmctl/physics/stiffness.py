@@ -38,10 +38,12 @@ _SOFTER = "lower swim speeds, or, in a world of your own, a lower contact_energy
 
 def _rates(world: World) -> Iterator[tuple[float, str, str]]:
     """Yield stiffness / friction in 1/s of every contact and field, what it is, and a remedy."""
-    hard = "hard" in world.box.boundaries
+    hard = "hard" in world.box.boundaries or bool(world.walls)
     for a in world.species:
         friction = min(world.friction(a), world.friction_along(a))
         for b in world.species if world.contacts else ():
+            if b is a and a.count == 1:
+                continue
             push = max(_push(world, s) for s in (a, b))
             rate = _stiffness(world, push, a.radius + b.radius) / friction
             yield rate, f"contact of {a.name!r} with {b.name!r}", _SOFTER
@@ -51,7 +53,11 @@ def _rates(world: World) -> Iterator[tuple[float, str, str]]:
             yield rate, f"contact of {a.name!r} with {body.name!r}", _SOFTER
         if hard:
             rate = _stiffness(world, _push(world, a), a.radius) / friction
-            yield rate, f"contact of {a.name!r} with a hard face", _SOFTER
+            yield rate, f"contact of {a.name!r} with a hard face or wall", _SOFTER
+        for potential in world.potentials:
+            if not potential.species or a.name in potential.species:
+                what = f"{potential.kind} potential on {a.name!r}"
+                yield potential.stiffness_max / friction, what, "or a softer potential"
         if world.field is not None and a.magnetic_moment:
             strength = abs(a.magnetic_moment) * world.field.strength_max
             rate = strength / world.rotational_friction(a)
@@ -61,7 +67,7 @@ def _rates(world: World) -> Iterator[tuple[float, str, str]]:
         mobility = _bead_mobility(world, body)
         if hard:
             rate = _stiffness(world, strongest, body.bead_radius) * mobility
-            yield rate, f"contact of {body.name!r} with a hard face", _SOFTER
+            yield rate, f"contact of {body.name!r} with a hard face or wall", _SOFTER
         for other in world.bodies if world.contacts else ():
             if other is body and body.count == 1:
                 continue

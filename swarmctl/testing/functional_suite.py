@@ -178,7 +178,7 @@ def motion_holds(case: FunctionalCase) -> Iterator[str]:
     flags = case.episode[2].flags
     if flags is None:
         raise NotApplicableError("info has no flags")
-    for name in ("overlap", "overflow", "diverged"):
+    for name in ("overlap", "overflow", "diverged", "wall_crossed"):
         if np.any(getattr(flags, name)):
             yield f"{name} in step {int(np.argmax(getattr(flags, name)))}"
 

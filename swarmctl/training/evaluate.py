@@ -137,7 +137,7 @@ def _episodes(env: SwarmEnv, deterministic: bool) -> Any:
             counted = jnp.maximum(jnp.sum(step["active"]), 1)
             earned = jnp.sum(step["reward"]) / counted
             measure = env.scenario.measure(swarm, env.space(params))
-            failed = flags.overlap | flags.overflow | flags.diverged
+            failed = flags.failed
             return carry, (earned, mean_present(measure, swarm.present), failed)
 
         start = (observation, state, agent.init_memory(env.spec))
@@ -156,7 +156,7 @@ def record_episode(
     run = _episode(env, deterministic)
     first, steps = jax.tree.map(np.asarray, run(agent, jax.random.key(seed), env.params()))
     flags = steps["flags"]
-    if np.any(flags.overlap | flags.overflow | flags.diverged):
+    if np.any(flags.failed):
         raise PhysicsError(
             f"{env.scenario.id}: colloids overlapped or diverged; use a shorter time_step."
         )

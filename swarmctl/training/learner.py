@@ -203,7 +203,7 @@ class Learner:
             "ended": jnp.sum(done.astype(jnp.int32)),
             "returned": jnp.sum(jnp.where(done & whole, earned, 0)),
             "episodes": jnp.sum((done & whole).astype(jnp.int32)),
-            "failed": jnp.any(flags.overlap | flags.overflow | flags.diverged),
+            "failed": jnp.any(flags.failed),
         }
         carry = (env, new_observation, jnp.where(done, 0, earned), whole | done)
         ends = terminated | done[:, None]

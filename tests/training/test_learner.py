@@ -84,7 +84,7 @@ class ToyEngine(PureEngine):
 
     def advance(self, key, state, command, params):
         no = jnp.asarray(False)
-        flags = Flags(state.step == self.overlap_at, no, no, jnp.zeros(COUNT, bool))
+        flags = Flags(state.step == self.overlap_at, no, no, no, jnp.zeros(COUNT, bool))
         return ToyState(state.position, command.speed, state.step + 1), command, flags
 
     def observe_state(self, state, params):
