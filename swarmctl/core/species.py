@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from swarmctl.core.actuator import Actuator
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_positive
 
@@ -71,11 +72,15 @@ class Species:
     )
     force: tuple[float, ...] = key((), "constant force on every colloid, one number an axis", "pN")
     magnetic_moment: float = key(0.0, "moment along the director, in a global field", "pN*um/mT")
+    dipole: float = key(
+        0.0, "force dipole at top speed, in hydrodynamics; positive for pushers", "pN*um"
+    )
     rolling: float = key(0.0, "rolling coefficient: v = rolling * radius * spin x z at the floor")
     speed_max: float = key(5.0, "highest swim speed", "um/s")
     speed_min: float = key(0.0, "lowest swim speed; negative if it can swim backwards", "um/s")
     turn_rate_max: float = key(2 * math.pi, "highest turn rate, either way", "rad/s")
     placement: Placement = key(Placement(), "where it starts")
+    actuator: Actuator | None = key(None, "how light drives it, if light does")
 
     def __post_init__(self) -> None:
         where = f"species {self.name!r}"
@@ -90,8 +95,13 @@ class Species:
             mass=self.mass,
             inertia=self.inertia,
         )
-        for name, value in (("magnetic_moment", self.magnetic_moment), ("rolling", self.rolling)):
-            if not math.isfinite(value):
+        if not 0.1 <= self.aspect_ratio <= 10:
+            raise ConfigError(
+                f"{where}: an aspect_ratio of {self.aspect_ratio:g} is out of range; spheroids go "
+                "from 1/10 to 10. Use a rigid rod of beads for longer ones."
+            )
+        for name in ("magnetic_moment", "dipole", "rolling"):
+            if not math.isfinite(getattr(self, name)):
                 raise ConfigError(f"{where}: {name} is not finite.")
         if not all(math.isfinite(x) for x in self.force):
             raise ConfigError(f"{where}: force is not finite: {self.force}.")

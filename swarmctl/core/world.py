@@ -16,6 +16,7 @@ from swarmctl.core.errors import ConfigError, PlacementError, require_positive
 from swarmctl.core.fields import Flow, Potential, check_fields
 from swarmctl.core.friction import AxialFriction, spheroid_friction
 from swarmctl.core.grids import Chemical, check_chemicals
+from swarmctl.core.hydrodynamics import Hydrodynamics
 from swarmctl.core.species import Placement, Species
 from swarmctl.core.units import BOLTZMANN
 from swarmctl.core.wall_geometry import WallGeometry, compile_walls
@@ -133,6 +134,7 @@ class World:
     flows: tuple[Flow, ...] = key((), "flows of the fluid; several add")
     potentials: tuple[Potential, ...] = key((), "traps and other potentials; several add")
     chemicals: tuple[Chemical, ...] = key((), "substances that diffuse, decay and are secreted")
+    hydrodynamics: Hydrodynamics | None = key(None, "flows between colloids, if resolved")
     field: GlobalField | None = key(None, "a global magnetic or electric field, if there is one")
     dynamics: Literal["brownian", "langevin"] = key(
         "brownian", "brownian: overdamped; langevin: with mass and inertia"
@@ -153,6 +155,11 @@ class World:
                     f"species {species.name!r}: force has {len(species.force)} numbers in a "
                     f"{self.dimension}D box."
                 )
+            if self.walls and self.dimension == 3 and species.aspect_ratio < 1:
+                raise ConfigError(
+                    f"species {species.name!r}: oblate spheroids do not touch walls in 3D; "
+                    "use an aspect_ratio of at least 1, or hard box faces instead of walls."
+                )
             self._check_box(species)
             self._check_room(species)
         self.wall_geometry  # noqa: B018 - refuses walls that do not fit
@@ -160,6 +167,8 @@ class World:
         check_chemicals(self.chemicals, self.box, len(self.species))
         if self.disturbances is not None:
             self.disturbances.check(self.dimension)
+        if self.hydrodynamics is not None:
+            self.hydrodynamics.check(self.dimension)
         for body in self.bodies:
             body.check(self.dimension)
             self._check_placement(body, f"body {body.name!r}")

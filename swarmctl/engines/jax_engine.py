@@ -13,38 +13,39 @@ from swarmctl.core.command import Command, Limits, apply_limits, check_channels,
 from swarmctl.core.contracts import Flags, PureEngine, Status, Transition, raise_flags
 from swarmctl.core.errors import PlacementError, SwarmctlError
 from swarmctl.core.spec import EngineSpec
-from swarmctl.core.state import Bodies, Chemicals, Space, SwarmState
-from swarmctl.core.tree import pytree
+from swarmctl.core.state import Space, SwarmState
 from swarmctl.core.world import World, steps_per_interval
+from swarmctl.engines.jax_state import JaxEngineState
+from swarmctl.engines.observing import observe, observe_bodies
 from swarmctl.physics import chemistry
-from swarmctl.physics.bodies import bead_arms
-from swarmctl.physics.motion import BodyMotion, Drive, MotionState, interval_motion
+from swarmctl.physics.actuator import (
+    ActuatorState,
+    illuminate,
+    initial_actuator,
+    light_limits,
+    shortened,
+)
+from swarmctl.physics.disturbances import (
+    DisturbanceState,
+    TrueMotion,
+    disturb,
+    initial_disturbances,
+    look,
+    no_command,
+)
+from swarmctl.physics.flow import Uniform
+from swarmctl.physics.motion import Drive, Motion, MotionState, interval_motion
 from swarmctl.physics.parameters import MotionParams, motion_config, motion_params
 from swarmctl.physics.placement import check_points, place
 from swarmctl.physics.rotation import normalise
 from swarmctl.physics.start import motion_at_rest
 from swarmctl.physics.stiffness import check_stiffness
+from swarmctl.physics.validity import check_hydrodynamics
 
 Array = jax.Array
 
 CAPABILITIES = frozenset({"speed", "turn_rate", "heading", "velocity"})
-
-
-@pytree
-class JaxEngineState:
-    """Opaque state of the engine; read it through `observe_state`.
-
-    `phase` is the angle that the global field's waveform has reached, None without a field.
-    """
-
-    motion: MotionState
-    velocity: Array
-    angular_velocity: Array
-    step: Array
-    misplaced: Array
-    bodies: BodyMotion | None = None
-    phase: Array | None = None
-    chemicals: tuple[Array, ...] = ()
+LIGHT = frozenset({"power", "spot_offset"})
 
 
 class JaxEngine(PureEngine):
@@ -61,6 +62,7 @@ class JaxEngine(PureEngine):
 
     def __init__(self, world: World, control_interval: float = 0.1) -> None:
         check_stiffness(world)
+        check_hydrodynamics(world)
         check_points(world)
         self.world = world
         self.config = motion_config(world, steps_per_interval(control_interval, world.time_step))
@@ -79,7 +81,9 @@ class JaxEngine(PureEngine):
             box=world.box.size,
             periodic=world.box.periodic,
             control_interval=self.config.interval,
-            capabilities=CAPABILITIES | ({"field"} if world.field is not None else set()),
+            capabilities=CAPABILITIES
+            | ({"field"} if world.field is not None else set())
+            | (LIGHT if any(s.actuator is not None for s in species) else set()),
             time_step=world.time_step,
             field_max=(
                 None
@@ -115,11 +119,12 @@ class JaxEngine(PureEngine):
 
     def init(self, key: Array, params: MotionParams) -> JaxEngineState:
         """Place the colloids without overlap; `observe_state` then shows them at rest."""
-        place_key, heat_key = jax.random.split(key)
+        more = params.actuator is not None or params.disturbances is not None
+        place_key, heat_key, *more_keys = jax.random.split(key, 4 if more else 2)
         placed = place(place_key, self.world, params)
         motion, bodies = motion_at_rest(heat_key, placed, self.config, params, self.space(params))
         turns = self._turns(motion.position)
-        return JaxEngineState(
+        state = JaxEngineState(
             motion,
             velocity=jnp.zeros_like(motion.position),
             angular_velocity=turns[:, 0] if self.spec.dimension == 2 else turns,
@@ -132,6 +137,30 @@ class JaxEngine(PureEngine):
                 for c in self.world.chemicals
             ),
         )
+        if params.actuator is not None:
+            light = initial_actuator(more_keys[0], params.actuator)
+            state = dataclasses.replace(state, actuator=light)
+        if params.disturbances is None:
+            return state
+        true = TrueMotion(motion.position, motion.image, motion.director, state.velocity, turns)
+        idle, _ = apply_limits(no_command(self.spec), self._limits(params))
+        disturbed = initial_disturbances(
+            more_keys[1], true, idle, params.disturbances, self.space(params)
+        )
+        if disturbed.view is not None:
+            view = dataclasses.replace(
+                disturbed.view, bodies=observe_bodies(state, params, self.config.interval)
+            )
+            disturbed = dataclasses.replace(disturbed, view=view)
+        return dataclasses.replace(state, disturbed=disturbed)
+
+    def _limits(self, params: MotionParams) -> Limits:
+        light = None
+        if params.actuator is not None:
+            light = light_limits(params.actuator, self.config.interval)
+        return Limits(
+            params.speed_min, params.speed_max, params.turn_rate_max, params.field_limits, light
+        )
 
     def _turns(self, position: Array) -> Array:
         return jnp.zeros((position.shape[0], 1 if self.spec.dimension == 2 else 3), position.dtype)
@@ -141,18 +170,31 @@ class JaxEngine(PureEngine):
     ) -> tuple[JaxEngineState, Command, Flags]:
         """Move for one control interval under `command`, within the limits in `params`."""
         check_channels(command.channels, self.spec)
-        limits = Limits(
-            params.speed_min, params.speed_max, params.turn_rate_max, params.field_limits
-        )
-        applied, limited = apply_limits(command, limits)
+        applied, limited = apply_limits(command, self._limits(params))
+        plain = dataclasses.replace(params, actuator=None, disturbances=None)
+        disturbed, look_key = state.disturbed, None
+        if params.disturbances is not None and disturbed is not None:
+            key, begin_key, look_key = jax.random.split(key, 3)
+            idle = jnp.clip(0, params.speed_min, params.speed_max)
+            disturbed, applied, cut, drift = disturb(
+                begin_key, applied, disturbed, params.disturbances, self.spec, idle
+            )
+            limited |= cut
+            if drift is not None:
+                plain = dataclasses.replace(plain, flows=(*plain.flows, Uniform(drift)))
+        stuck = None if disturbed is None else disturbed.stuck
         motion = state.motion
         if applied.heading is not None and applied.has_heading is not None:
             heading = normalise(jnp.moveaxis(applied.heading, -1, 0)).T
-            director = jnp.where(applied.has_heading[:, None], heading, motion.director)
+            taken = applied.has_heading if stuck is None else applied.has_heading & ~stuck
+            director = jnp.where(taken[:, None], heading, motion.director)
             motion = dataclasses.replace(motion, director=director)
-        motion, moved = self._motion(
-            jax.random.bits(key, (2,), jnp.uint32), motion, self._drive(applied, state), params
-        )
+        drive, actuator = self._drive(applied, state), state.actuator
+        if params.actuator is not None and actuator is not None:
+            actuator, drive = self._illuminate(applied, state, motion, drive, params)
+        if stuck is not None:
+            drive = dataclasses.replace(drive, mobile=(~stuck).astype(motion.position.dtype))
+        motion, moved = self._motion(jax.random.bits(key, (2,), jnp.uint32), motion, drive, plain)
         interval = jnp.asarray(self.config.interval, motion.position.dtype)
         rate = moved.rotation / interval
         new_state = JaxEngineState(
@@ -170,6 +212,9 @@ class JaxEngine(PureEngine):
                 )
             ),
         )
+        if look_key is not None and disturbed is not None:
+            disturbed = self._look(look_key, disturbed, new_state, moved, params)
+        new_state = dataclasses.replace(new_state, actuator=actuator, disturbed=disturbed)
         flags = Flags(
             overlap=moved.overlap | state.misplaced,
             overflow=jnp.asarray(False),
@@ -178,6 +223,58 @@ class JaxEngine(PureEngine):
             limited=limited,
         )
         return new_state, applied, flags
+
+    def _look(
+        self,
+        key: Array,
+        disturbed: DisturbanceState,
+        state: JaxEngineState,
+        moved: Motion,
+        params: MotionParams,
+    ) -> DisturbanceState:
+        """Add what is seen of a state after an interval."""
+        if disturbed.view is None or params.disturbances is None:
+            return disturbed
+        motion, interval = state.motion, self.config.interval
+        true = TrueMotion(
+            motion.position, motion.image, motion.director, moved.displacement, moved.rotation
+        )
+        bodies = observe_bodies(state, params, interval)
+        view = look(
+            key, disturbed.view, true, bodies, params.disturbances, self.space(params), interval
+        )
+        return dataclasses.replace(disturbed, view=view)
+
+    def _illuminate(
+        self,
+        command: Command,
+        state: JaxEngineState,
+        motion: MotionState,
+        drive: Drive,
+        params: MotionParams,
+    ) -> tuple[ActuatorState, Drive]:
+        """Add what the light does to what is commanded outright."""
+        assert params.actuator is not None
+        assert state.actuator is not None
+        disturbed = state.disturbed
+        if command.spot_offset is not None and disturbed is not None and disturbed.view is not None:
+            # A spot is put where its colloid was seen.
+            offset = command.spot_offset + disturbed.view.error[:, :2]
+            command = dataclasses.replace(command, spot_offset=offset)
+        limits = (params.radius, params.speed_max, params.turn_rate_max)
+        actuator, speed, turn_rate = illuminate(
+            state.actuator,
+            command,
+            motion.position,
+            motion.director,
+            limits,
+            params.actuator,
+            self.space(params),
+            self.config.interval,
+        )
+        speed = jnp.minimum(drive.speed + speed, params.speed_max)
+        turn_rate = shortened(drive.turn_rate + turn_rate, params.turn_rate_max)
+        return actuator, dataclasses.replace(drive, speed=speed, turn_rate=turn_rate)
 
     def _drive(self, command: Command, state: JaxEngineState) -> Drive:
         position = state.motion.position
@@ -201,66 +298,8 @@ class JaxEngine(PureEngine):
         return jnp.mod(state.phase + turn, 2 * jnp.pi).astype(state.phase.dtype)
 
     def observe_state(self, state: JaxEngineState, params: MotionParams) -> SwarmState:
-        """Return what is observed: here everything, without error."""
-        count = self.spec.capacity
-        dtype = state.motion.position.dtype
-        present = jnp.ones(count, bool)
-        interval = jnp.asarray(self.config.interval, dtype)
-        return SwarmState(
-            position=state.motion.position,
-            image=state.motion.image,
-            director=state.motion.director,
-            velocity=state.velocity,
-            angular_velocity=state.angular_velocity,
-            species=jnp.asarray(self.spec.species_of_slot, jnp.int32),
-            identity=jnp.arange(count, dtype=jnp.int32),
-            present=present,
-            oriented=present,
-            controllable=present,
-            bodies=self._observe_bodies(state, params),
-            step=state.step,
-            time=state.step * interval,
-            interval=interval,
-            chemicals=self._observe_chemicals(state, params),
-        )
-
-    def _observe_chemicals(self, state: JaxEngineState, params: MotionParams) -> Chemicals | None:
-        if not state.chemicals:
-            return None
-        found = [
-            chemistry.sample(c, state.motion.position.T, plan, params.size)
-            for c, plan in zip(state.chemicals, self._chemistry, strict=True)
-        ]
-        return Chemicals(
-            value=jnp.stack([value for value, _ in found], axis=-1),
-            gradient=jnp.stack([gradient.T for _, gradient in found], axis=1),
-            fields=state.chemicals,
-        )
-
-    def _observe_bodies(self, state: JaxEngineState, params: MotionParams) -> Bodies | None:
-        motion, about = state.motion.bodies, params.bodies
-        if motion is None or about is None or state.bodies is None:
-            return None
-        interval = jnp.asarray(self.config.interval, motion.centre.dtype)
-        planar = self.spec.dimension == 2
-        rate, torque = state.bodies.rotation / interval, state.bodies.push_torque
-        arms = bead_arms(about, motion.orientation.T).T
-        owner = np.asarray(about.owner, np.int32)
-        return Bodies(
-            centre=motion.centre,
-            image=motion.image,
-            angle=jnp.arctan2(motion.orientation[:, 1], motion.orientation[:, 0])
-            if planar
-            else motion.orientation,
-            velocity=state.bodies.displacement / interval,
-            angular_velocity=rate[:, 0] if planar else rate,
-            bead=motion.centre[owner] + arms,
-            bead_radius=about.radius,
-            body_of_bead=jnp.asarray(owner),
-            bead_force=state.bodies.bead_force,
-            push_force=state.bodies.push_force,
-            push_torque=torque[:, 0] if planar else torque,
-        )
+        """Return what is observed: everything, without error unless the world has disturbances."""
+        return observe(state, params, self.spec, self._chemistry)
 
     def check_start(self, state: JaxEngineState) -> None:
         """Raise PlacementError if colloids overlap in a fresh state (concrete, any batch shape)."""

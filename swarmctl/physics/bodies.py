@@ -191,26 +191,35 @@ def body_contacts(
     size: Array,
     periodic: tuple[bool, ...],
 ) -> Push:
-    """Contacts of colloids [D,N] with beads [D,B], and of the bodies with one another."""
-    on_colloid, on_bead, torque, deepest, deepest_bead = bead_contacts(
-        position,
-        radius,
-        HARDNESS * push,
-        beads,
-        params.radius,
-        arms,
-        thermal,
-        given,
-        size,
-        periodic,
-    )
-    if params.count > 1:
-        crowd = CROWD * jnp.max(push, axis=0, keepdims=True) + 0 * params.radius
-        force, deep = sphere_forces(
-            beads, params.radius, crowd, thermal, given, size, periodic, params.owner
+    """Contacts of colloids [D,N] with beads [D,B] at arms [D,B] of their bodies' centres."""
+    return Push(
+        *bead_contacts(
+            position,
+            radius,
+            HARDNESS * push,
+            beads,
+            params.radius,
+            arms,
+            thermal,
+            given,
+            size,
+            periodic,
         )
-        on_bead, deepest_bead = on_bead + force, jnp.maximum(deepest_bead, deep)
-    return Push(on_colloid, on_bead, torque, deepest, deepest_bead)
+    )
+
+
+def mutual_contacts(
+    params: BodyParams,
+    beads: Array,
+    push: Array,
+    thermal: Array,
+    given: Array | None,
+    size: Array,
+    periodic: tuple[bool, ...],
+) -> tuple[Array, Array]:
+    """Contacts of bodies with one another: forces [D,B] on beads, and largest (contact/r)² [B]."""
+    crowd = CROWD * jnp.max(push, axis=0, keepdims=True) + 0 * params.radius
+    return sphere_forces(beads, params.radius, crowd, thermal, given, size, periodic, params.owner)
 
 
 def carried_by(

@@ -72,7 +72,7 @@ def sphere_forces(
     def towards(
         other: Array, r_other: Array, p_other: Array, own: Array, r: Array, p: Array
     ) -> tuple[list[Array], Array, Array]:
-        delta = _nearest_image(own, other, size, periodic)
+        delta = nearest_image(own, other, size, periodic)
         square = jnp.asarray(sum(d * d for d in delta))
         contact = r + r_other
         factor, u = wca_factor(square, contact, pair_energy(p, p_other, contact, thermal, given))
@@ -109,9 +109,7 @@ def sphere_forces(
     return jnp.stack(force), deepest
 
 
-def _nearest_image(
-    own: Array, other: Array, size: Array, periodic: tuple[bool, ...]
-) -> list[Array]:
+def nearest_image(own: Array, other: Array, size: Array, periodic: tuple[bool, ...]) -> list[Array]:
     """Components of own - other, the shortest across periodic faces."""
     difference = (own[axis] - other[axis] for axis in range(len(periodic)))
     return [
@@ -143,7 +141,7 @@ def bead_contacts(
     def touch(
         own: Array, r: Array, p: Array, bead: Array, r_bead: Array, arm: Array
     ) -> tuple[list[Array], list[Array], Array]:
-        delta = _nearest_image(own, bead, size, periodic)
+        delta = nearest_image(own, bead, size, periodic)
         square = jnp.asarray(sum(d * d for d in delta))
         contact = r + r_bead
         factor, u = wca_factor(square, contact, pair_energy(p, p, contact, thermal, given))

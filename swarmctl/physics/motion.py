@@ -21,24 +21,20 @@ import numpy as np
 
 from swarmctl.core.command import FieldCommand
 from swarmctl.core.tree import pytree
-from swarmctl.physics import magnetics
 from swarmctl.physics.batching import batch_last
 from swarmctl.physics.bodies import (
     BodyState,
     bead_arms,
-    body_contacts,
     body_integrators,
     carried_by,
     move_bodies,
 )
-from swarmctl.physics.contacts import OVERLAP, face_forces, sphere_forces
-from swarmctl.physics.fields import force_at
-from swarmctl.physics.flow import flow_at, jeffery_spin, spin
+from swarmctl.physics.contacts import OVERLAP
 from swarmctl.physics.integrators import Frame, Momentum, along_director, integrator, isotropic
 from swarmctl.physics.noise import particle_noise
 from swarmctl.physics.parameters import MotionConfig, MotionParams
 from swarmctl.physics.rotation import normalise, rotate
-from swarmctl.physics.walls import wall_crossings, wall_forces
+from swarmctl.physics.surroundings import Action, Surroundings
 
 Array = jax.Array
 
@@ -63,7 +59,8 @@ class Drive:
     """What moves the colloids during an interval.
 
     Speed [N] µm/s, velocity [N,D] µm/s, turn_rate [N,1] or [N,3] rad/s; a global field with the
-    phase [] rad that its waveform has reached; the time [] s at which the interval begins.
+    phase [] rad that its waveform has reached; the time [] s at which the interval begins; mobile
+    [N], 1, or 0 for colloids that are stuck and neither move nor turn.
     """
 
     speed: Array
@@ -72,6 +69,7 @@ class Drive:
     field: FieldCommand | None = None
     phase: Array | None = None
     time: Array | None = None
+    mobile: Array | None = None
 
 
 @pytree
@@ -174,14 +172,6 @@ class _Trouble:
     deepest: Array
     crossed: Array
 
-    def touched(self, close: Array) -> _Trouble:
-        """Remember contacts [N,*batch] or [*batch]."""
-        return _Trouble(jnp.maximum(self.deepest, close), self.crossed)
-
-    def through(self, crossed: Array) -> _Trouble:
-        """Remember crossings bool [N,*batch] or [*batch]."""
-        return _Trouble(self.deepest, self.crossed | crossed)
-
 
 class _Interval:
     """One control interval: everything that stays the same during it, and the step."""
@@ -208,7 +198,6 @@ class _Interval:
         self.rotation = integrator(
             params.rotational_friction, thermal, self.dt, params.inertia if inertial else None
         )
-        self.surfaces = (thermal, params.contact_energy, params.size)
         if params.bodies is not None:
             self.body_integrators = body_integrators(params.bodies, thermal, self.dt, inertial)
         self.shape = jnp.broadcast_shapes(
@@ -218,6 +207,7 @@ class _Interval:
             (1, *key_words.shape[1:]),
         )
         self.batch = self.shape[1:]
+        self.around = Surroundings(config, params, jnp.zeros(self.shape, self.dtype))
 
     def run(self) -> tuple[Any, tuple[Array, Array, Array]]:
         colloids, bodies, trouble = jax.lax.fori_loop(
@@ -312,202 +302,87 @@ class _Interval:
         )
         return jnp.stack(noise[: self.dimension]), jnp.stack(noise[self.dimension :])
 
-    def _step(
-        self, index: Array, carry: tuple[_Colloids, _Bodies | None, _Trouble]
-    ) -> tuple[_Colloids, _Bodies | None, _Trouble]:
-        colloids, bodies, trouble = carry
-        params = self.params
-        position = self.state.position + colloids.moved
-        force, torque, trouble = self._own_forces(index, position, colloids.director, trouble)
-        wall, close = self._wall_forces(position, params.radius, params.push)
-        force, trouble = _add(force, wall), trouble.touched(close)
-        if bodies is not None:
-            on_colloids, bodies, trouble = self._step_bodies(index, position, bodies, trouble)
-            force = _add(force, on_colloids)
-        noise, noise_turn = self._noise(index, 0, self.config.count)
-        carried, turn_rate = self._carried(index, position, colloids.director)
-        turn, momentum_of_spin = self.rotation.move(
-            isotropic, turn_rate, torque, noise_turn, colloids.spin
-        )
-        director = rotate(colloids.director, turn)
-        velocity = carried + 0.5 * self.drive.speed * (colloids.director + director)
-        velocity = self._rolled(velocity, position, torque)
-        frame: Frame = isotropic
-        if params.friction_along is not None:
-            frame = along_director(colloids.director)
-        step, momentum = self.translation.move(frame, velocity, force, noise, colloids.momentum)
-        moved = colloids.moved + step
-        trouble = trouble.through(
-            self._crossings(position, self.state.position + moved, params.radius, close)
-        )
-        colloids = _Colloids(moved, director, colloids.turned + turn, momentum, momentum_of_spin)
-        return colloids, bodies, trouble
-
-    def _wall_forces(
-        self, position: Array, radius: Array, push: Array
-    ) -> tuple[Array | None, Array]:
-        """Forces of the walls and the largest (radius/distance)²; None and 0 without walls."""
-        params = self.params
-        if params.walls is None:
-            return None, jnp.zeros((), self.dtype)
-        return wall_forces(
-            position,
-            radius,
-            push,
-            *self.surfaces[:2],
-            params.walls,
-            params.size,
-            self.config.periodic,
-        )
-
-    def _crossings(self, start: Array, end: Array, radius: Array, close: Array) -> Array:
-        params = self.params
-        if params.walls is None:
-            return jnp.asarray(False)
-        return wall_crossings(
-            start, end, params.walls, params.size, self.config.periodic, radius, close
-        )
-
-    def _own_forces(
-        self, index: Array, position: Array, director: Array, trouble: _Trouble
-    ) -> tuple[Array | None, Array | None, _Trouble]:
-        """Force and torque on the colloids from one another, the box and the fields."""
-        params, config = self.params, self.config
-        force: Array | None = None
-        torque: Array | None = None
-        if config.contacts:
-            added, close = sphere_forces(
-                position, params.radius, params.push, *self.surfaces, config.periodic
-            )
-            force, trouble = added, trouble.touched(close)
-        if any(config.hard):
-            added, close = face_forces(
-                position, params.radius, params.push, *self.surfaces, config.hard
-            )
-            force, trouble = _add(force, added), trouble.touched(close)
-        if params.force is not None:
-            force = _add(force, params.force + 0 * position)
-        if params.potentials:
-            added = force_at(
-                position, self._time(index), params.potentials, params.size, config.periodic
-            )
-            force = _add(force, added)
-        command = self.drive.field
-        if command is not None and params.moment is not None:
-            assert self.drive.phase is not None
-            now = magnetics.field_at(command, self.drive.phase, index * self.dt)
-            torque = _add(torque, magnetics.torque(params.moment, director, now))
-            pull = magnetics.gradient_force(params.moment, director, command.gradient)
-            force = _add(force, pull)
-        return force, torque, trouble
+    def _of_mobile(self, change: Array) -> Array:
+        return change if self.drive.mobile is None else self.drive.mobile * change
 
     def _time(self, index: Array) -> Array:
         assert self.drive.time is not None
         return self.drive.time + index * self.dt
 
-    def _flow(self, index: Array, position: Array) -> tuple[Array, Array]:
-        return flow_at(
-            position,
-            self._time(index),
-            self.params.flows,
-            self.params.size,
-            self.config.periodic,
+    def _step(
+        self, index: Array, carry: tuple[_Colloids, _Bodies | None, _Trouble]
+    ) -> tuple[_Colloids, _Bodies | None, _Trouble]:
+        colloids, bodies, trouble = carry
+        drive, around = self.drive, self.around
+        position, old = self.state.position + colloids.moved, colloids.director
+        walls = around.of_walls(position, old)
+        action = around.on_colloids(position, old, self._time(index)) + walls
+        action += around.of_field(drive.field, drive.phase, index * self.dt, old)
+        if bodies is not None:
+            pushed, bodies, trouble = self._step_bodies(index, position, old, bodies, trouble)
+            action += pushed
+        velocity, turn_rate = drive.velocity, drive.turn_rate
+        carried = around.carried(position, old, self._time(index))
+        if carried is not None:
+            velocity, turn_rate = velocity + carried[0], turn_rate + carried[1]
+        stirred = around.stirred(position, old, drive.speed, action.force)
+        if stirred is not None:
+            velocity, turn_rate = velocity + stirred[0], turn_rate + stirred[1]
+        noise, noise_turn = self._noise(index, 0, self.config.count)
+        turn, spinning = self.rotation.move(
+            isotropic, turn_rate, action.torque, noise_turn, colloids.spin
         )
-
-    def _carried(self, index: Array, position: Array, director: Array) -> tuple[Array, Array]:
-        """Velocity and turn rate that command and flow impose."""
-        velocity, turn_rate, shape = self.drive.velocity, self.drive.turn_rate, self.params.shape
-        if not self.params.flows:
-            return velocity, turn_rate
-        flow, gradient = self._flow(index, position)
-        turning = spin(gradient) if shape is None else jeffery_spin(gradient, director, shape)
-        return velocity + flow, turn_rate + turning
-
-    def _rolled(self, velocity: Array, position: Array, torque: Array | None) -> Array:
-        """Add the velocity of rollers on the floor."""
-        params, command = self.params, self.drive.field
-        if params.rolling is None or command is None or params.moment is None:
-            return velocity
-        if self.dimension == 2:
-            return velocity + magnetics.planar_rolling(
-                params.rolling, params.radius, params.moment, params.rotational_friction, command
+        turn = self._of_mobile(turn)
+        director = rotate(old, turn)
+        velocity = velocity + 0.5 * drive.speed * (old + director)
+        velocity = velocity + around.rolled(drive.field, position, turn_rate, action.torque)
+        frame: Frame = isotropic if self.params.friction_along is None else along_director(old)
+        if self.config.stirring == "mobility":
+            step = around.mobile_step(position, velocity, action.force, noise, self.dt)
+            momentum = colloids.momentum
+        else:
+            step, momentum = self.translation.move(
+                frame, velocity, action.force, noise, colloids.momentum
             )
-        assert torque is not None
-        spin = self.drive.turn_rate + torque / params.rotational_friction
-        rolled = magnetics.rolling_velocity(params.rolling, params.radius, spin)
-        near = position[2] < ROLLING_HEIGHT * params.radius
-        return velocity + jnp.concatenate([jnp.where(near, rolled, 0), 0 * velocity[2:]])
+        moved = colloids.moved + self._of_mobile(step)
+        crossed = around.crossed(position, self.state.position + moved, walls.deepest)
+        trouble = _Trouble(jnp.maximum(trouble.deepest, action.deepest), trouble.crossed | crossed)
+        colloids = _Colloids(moved, director, colloids.turned + turn, momentum, spinning)
+        return colloids, bodies, trouble
 
     def _step_bodies(
-        self, index: Array, position: Array, bodies: _Bodies, trouble: _Trouble
-    ) -> tuple[Array | None, _Bodies, _Trouble]:
-        params, config = self.params, self.config
-        assert params.bodies is not None
+        self, index: Array, position: Array, director: Array, bodies: _Bodies, trouble: _Trouble
+    ) -> tuple[Action, _Bodies, _Trouble]:
+        params, around = self.params.bodies, self.around
+        assert params is not None
+        owner = np.asarray(params.owner)
         state = bodies.state
         centre = state.centre + bodies.moved
-        arms = bead_arms(params.bodies, state.orientation)
-        beads = centre[:, np.asarray(params.bodies.owner)] + arms
-        on_beads = jnp.zeros_like(beads)
-        on_colloids: Array | None = None
-        push_force, push_torque = bodies.push_force, bodies.push_torque
-        if config.touching:
-            push = body_contacts(
-                params.bodies,
-                beads,
-                arms,
-                position,
-                params.radius,
-                params.push,
-                *self.surfaces,
-                config.periodic,
-            )
-            on_colloids, on_beads = push.on_colloid, push.on_bead
-            push_force = push_force - push.on_colloid
-            push_torque = push_torque + push.torque_by_colloid
-            trouble = trouble.touched(push.deepest).touched(push.deepest_bead.max(axis=0))
-        strongest = jnp.max(params.push, axis=0, keepdims=True) + 0 * params.bodies.radius
-        if any(config.hard):
-            added, close = face_forces(
-                beads, params.bodies.radius, strongest, *self.surfaces, config.hard
-            )
-            on_beads, trouble = on_beads + added, trouble.touched(close.max(axis=0))
-        wall, close = self._wall_forces(beads, params.bodies.radius, strongest)
-        if wall is not None:
-            on_beads, trouble = on_beads + wall, trouble.touched(close.max(axis=0))
-        noise = self._noise(index, config.count, params.bodies.count)
+        arms = bead_arms(params, state.orientation)
+        beads = centre[:, owner] + arms
+        action = around.on_bodies(beads, arms, position, director)
         flow = (jnp.zeros_like(centre), jnp.zeros_like(bodies.turned))
-        if params.flows:
-            velocity, gradient = self._flow(index, beads)
-            flow = carried_by(params.bodies, arms, state.orientation, velocity, spin(gradient))
+        at_beads = around.at_beads(beads, self._time(index))
+        if at_beads is not None:
+            flow = carried_by(params, arms, state.orientation, *at_beads)
+        noise = self._noise(index, self.config.count, params.count)
         moved, turn, state = move_bodies(
-            params.bodies, self.body_integrators, state, on_beads, arms, flow, noise
+            params, self.body_integrators, state, action.force, arms, flow, noise
         )
         bodies = _Bodies(
             bodies.moved + moved,
             bodies.turned + turn,
             state,
-            bodies.bead_force + on_beads,
-            push_force,
-            push_torque,
+            bodies.bead_force + action.force,
+            bodies.push_force + action.push_force,
+            bodies.push_torque + action.push_torque,
         )
-        if wall is not None:
-            moved_beads = state.centre + bodies.moved
-            moved_beads = moved_beads[:, np.asarray(params.bodies.owner)] + bead_arms(
-                params.bodies, state.orientation
-            )
-            crossed = self._crossings(beads, moved_beads, params.bodies.radius, close)
-            trouble = trouble.through(crossed.any(axis=0))
-        return on_colloids, bodies, trouble
-
-
-ROLLING_HEIGHT = 2.0
-"""Rollers roll while their centre is below so many radii over the floor z = 0."""
-
-
-def _add(total: Array | None, more: Array | None) -> Array | None:
-    if total is None or more is None:
-        return more if total is None else total
-    return total + more
+        deepest, crossed = jnp.maximum(trouble.deepest, action.deepest.max(axis=0)), trouble.crossed
+        if self.params.walls is not None:
+            end = (state.centre + bodies.moved)[:, owner] + bead_arms(params, state.orientation)
+            crossed |= around.beads_crossed(beads, end, action.walls).any(axis=0)
+        trouble = _Trouble(deepest, crossed)
+        return action.on_colloids, bodies, trouble
 
 
 def _wrap(

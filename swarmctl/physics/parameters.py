@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,10 @@ import numpy as np
 from swarmctl.core.command import FieldLimits
 from swarmctl.core.tree import pytree
 from swarmctl.core.world import Boundary, World
+from swarmctl.physics.actuator import ActuatorParams, actuator_params
 from swarmctl.physics.bodies import BodyParams, body_params
 from swarmctl.physics.chemistry import chemical_params
+from swarmctl.physics.disturbances import DisturbanceParams, disturbance_params
 from swarmctl.physics.fields import potential_params
 from swarmctl.physics.flow import flow_params, shape_factor
 from swarmctl.physics.walls import WallParams, wall_params
@@ -31,7 +33,9 @@ class MotionParams:
     contact_energy [] pN µm or None for the default; friction_along [N] pN s/µm and aspect [N] of
     spheroids; mass [N] pN s²/µm and inertia [N] pN s² µm; force [D,N] pN; moment [N] pN µm/mT and
     rolling [N] (see `swarmctl.physics.magnetics`); the bodies; what the global field
-    is at most; flows, potentials, and the shape factor [N] by which a strain turns spheroids; chemicals; walls.
+    is at most; flows, potentials, and the shape factor [N] by which a strain turns spheroids;
+    chemicals; walls; for hydrodynamics viscosity [] Pa s, dipole [N] pN s (per speed) and height
+    [] µm; what acts between the intervals: actuator and disturbances.
     """
 
     size: Array
@@ -57,6 +61,11 @@ class MotionParams:
     shape: Array | None = None
     chemicals: tuple[Any, ...] = ()
     walls: WallParams | None = None
+    viscosity: Array | None = None
+    dipole: Array | None = None
+    height: Array | None = None
+    actuator: ActuatorParams | None = None
+    disturbances: DisturbanceParams | None = None
 
     @property
     def push(self) -> Array:
@@ -68,7 +77,7 @@ class MotionParams:
 @dataclasses.dataclass(frozen=True)
 class MotionConfig:
     """What is static: count, boundaries, time step, steps per interval, contacts on or off (among
-    the colloids, and with bodies), with inertia or without.
+    the colloids, and with bodies), with inertia or without, with hydrodynamics and over a wall.
     """
 
     count: int
@@ -78,6 +87,8 @@ class MotionConfig:
     contacts: bool
     touching: bool = False
     inertial: bool = False
+    stirring: Literal["flow", "mobility"] | None = None
+    over_wall: bool = False
 
     @property
     def dimension(self) -> int:
@@ -110,6 +121,8 @@ def motion_config(world: World, steps: int) -> MotionConfig:
         contacts=world.contacts and world.capacity > 1,
         touching=world.contacts,
         inertial=world.dynamics == "langevin",
+        stirring=None if world.hydrodynamics is None else world.hydrodynamics.mode,
+        over_wall=world.hydrodynamics is not None and world.hydrodynamics.wall,
     )
 
 
@@ -125,7 +138,7 @@ def motion_params(world: World) -> MotionParams:
     spheroids = any(s.uniaxial for s in species)
     inertial = world.dynamics == "langevin"
     forces = np.asarray([s.force or (0.0,) * world.dimension for s in species], dtype)
-    names = tuple(s.name for s in species)
+    names, fluid = tuple(s.name for s in species), world.hydrodynamics
     owners = world.species_of_slot
     return MotionParams(
         size=jnp.asarray(world.box.size, dtype),
@@ -151,7 +164,20 @@ def motion_params(world: World) -> MotionParams:
         bodies=body_params(world, dtype),
         flows=flow_params(world.flows, world.box),
         potentials=potential_params(world.potentials, world.box, names, owners),
+        actuator=actuator_params(world),
+        disturbances=disturbance_params(world),
         chemicals=tuple(chemical_params(c, owners) for c in world.chemicals),
+        viscosity=jnp.asarray(world.fluid.viscosity, dtype) if fluid is not None else None,
+        dipole=(
+            column(s.dipole / max(s.speed_max, 1e-12) for s in species)
+            if fluid is not None and any(s.dipole for s in species)
+            else None
+        ),
+        height=(
+            jnp.asarray(fluid.height, dtype)
+            if fluid is not None and fluid.height is not None
+            else None
+        ),
         walls=None if world.wall_geometry is None else wall_params(world.wall_geometry),
         shape=(
             shape_factor(column(s.aspect_ratio for s in species))

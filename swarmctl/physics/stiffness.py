@@ -11,6 +11,7 @@ from swarmctl.core.errors import ConfigError
 from swarmctl.core.world import Body, Species, World
 from swarmctl.physics.bodies import CROWD, HARDNESS
 from swarmctl.physics.contacts import STIFFNESS
+from swarmctl.physics.gay_berne import face_stiffness, pair_stiffness
 
 MOST_STIFF = 0.2
 """Largest time step x stiffness / friction that is resolved."""
@@ -40,6 +41,10 @@ def _rates(world: World) -> Iterator[tuple[float, str, str]]:
     """Yield stiffness / friction in 1/s of every contact and field, what it is, and a remedy."""
     hard = "hard" in world.box.boundaries or bool(world.walls)
     for a in world.species:
+        yield from _field_rates(world, a)
+        if any(s.aspect_ratio != 1 for s in world.species):
+            yield from _spheroid_rates(world, a, hard)
+            continue
         friction = min(world.friction(a), world.friction_along(a))
         for b in world.species if world.contacts else ():
             if b is a and a.count == 1:
@@ -54,14 +59,6 @@ def _rates(world: World) -> Iterator[tuple[float, str, str]]:
         if hard:
             rate = _stiffness(world, _push(world, a), a.radius) / friction
             yield rate, f"contact of {a.name!r} with a hard face or wall", _SOFTER
-        for potential in world.potentials:
-            if not potential.species or a.name in potential.species:
-                what = f"{potential.kind} potential on {a.name!r}"
-                yield potential.stiffness_max / friction, what, "or a softer potential"
-        if world.field is not None and a.magnetic_moment:
-            strength = abs(a.magnetic_moment) * world.field.strength_max
-            rate = strength / world.rotational_friction(a)
-            yield rate, f"moment of {a.name!r} in the field", "or a lower strength_max"
     strongest = max(_push(world, species) for species in world.species)
     for body in world.bodies:
         mobility = _bead_mobility(world, body)
@@ -74,6 +71,48 @@ def _rates(world: World) -> Iterator[tuple[float, str, str]]:
             contact = body.bead_radius + other.bead_radius
             rate = _stiffness(world, CROWD * strongest, contact) * mobility
             yield rate, f"contact of {body.name!r} with {other.name!r}", _SOFTER
+
+
+def _field_rates(world: World, a: Species) -> Iterator[tuple[float, str, str]]:
+    friction = min(world.friction(a), world.friction_along(a))
+    for potential in world.potentials:
+        if not potential.species or a.name in potential.species:
+            what = f"{potential.kind} potential on {a.name!r}"
+            yield potential.stiffness_max / friction, what, "or a softer potential"
+    if world.field is not None and a.magnetic_moment:
+        strength = abs(a.magnetic_moment) * world.field.strength_max
+        rate = strength / world.rotational_friction(a)
+        yield rate, f"moment of {a.name!r} in the field", "or a lower strength_max"
+
+
+def _spheroid_rates(world: World, a: Species, hard: bool) -> Iterator[tuple[float, str, str]]:
+    """The same for the contacts of a spheroid, which move and turn it."""
+    friction = min(world.friction(a), world.friction_along(a))
+    turning = world.rotational_friction(a)
+
+    def rates(what: str, stiffness: tuple[float, float]) -> Iterator[tuple[float, str, str]]:
+        yield stiffness[0] / friction + stiffness[1] / turning, what, _SOFTER
+
+    for b in world.species if world.contacts else ():
+        if b is a and a.count == 1:
+            continue
+        energy = _energy(world, max(_push(world, s) for s in (a, b)), a.radius + b.radius)
+        shapes = (a.radius, a.aspect_ratio, b.radius, b.aspect_ratio)
+        yield from rates(f"contact of {a.name!r} with {b.name!r}", pair_stiffness(*shapes, energy))
+    for body in world.bodies if world.contacts else ():
+        energy = _energy(world, HARDNESS * _push(world, a), a.radius + body.bead_radius)
+        shapes = (a.radius, a.aspect_ratio, body.bead_radius, 1.0)
+        what = f"contact of {a.name!r} with {body.name!r}"
+        yield from rates(what, pair_stiffness(*shapes, energy))
+    if hard:
+        aspect = a.aspect_ratio
+        smallest = a.radius * min(1 / aspect, aspect**2)  # radius of curvature of the tips
+        energy = _energy(world, _push(world, a), smallest if world.walls else a.radius)
+        stiffness = face_stiffness(a.radius, a.aspect_ratio, energy)
+        if world.walls:  # the tip's inscribed sphere is the stiffest
+            along = STIFFNESS * energy / smallest**2
+            stiffness = (along, along * (a.radius * (a.aspect_ratio - 1)) ** 2)
+        yield from rates(f"contact of {a.name!r} with a hard face or wall", stiffness)
 
 
 def _bead_mobility(world: World, body: Body) -> float:
@@ -98,8 +137,11 @@ def _push(world: World, species: Species) -> float:
     return world.friction_along(species) * speed
 
 
+def _energy(world: World, push: float, contact: float) -> float:
+    if world.contact_energy is not None:
+        return world.contact_energy
+    return max(world.fluid.thermal_energy, push * contact)
+
+
 def _stiffness(world: World, push: float, contact: float) -> float:
-    energy = world.contact_energy
-    if energy is None:
-        energy = max(world.fluid.thermal_energy, push * contact)
-    return STIFFNESS * energy / contact**2
+    return STIFFNESS * _energy(world, push, contact) / contact**2
