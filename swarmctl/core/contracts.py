@@ -59,7 +59,9 @@ def raise_flags(flags: Flags, spec: EngineSpec) -> None:
         )
     if np.any(flags.overflow):
         raise NeighbourOverflowError(
-            f"engine {spec.name!r}: a neighbour list is full; raise its capacity."
+            f"engine {spec.name!r}: a neighbour list is full: colloids overlap deeply, or their "
+            "radii in `params` exceed the world's. Use a shorter time step or lower speeds, or "
+            "build the engine of a world with the largest radii."
         )
     if np.any(flags.wall_crossed):
         raise WallCrossedError(

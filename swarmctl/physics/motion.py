@@ -31,6 +31,7 @@ from swarmctl.physics.bodies import (
 )
 from swarmctl.physics.contacts import OVERLAP
 from swarmctl.physics.integrators import Frame, Momentum, along_director, integrator, isotropic
+from swarmctl.physics.neighbours import NeighbourList
 from swarmctl.physics.noise import particle_noise
 from swarmctl.physics.parameters import MotionConfig, MotionParams
 from swarmctl.physics.rotation import normalise, rotate
@@ -93,7 +94,7 @@ class Motion:
     """What an interval brought.
 
     Displacement [N,D] µm, rotation [N,1] or [N,3] rad; overlap, diverged and crossed (a wall)
-    bool []; the bodies'.
+    and overflow (of a neighbour list) bool []; the bodies'.
     """
 
     displacement: Array
@@ -101,6 +102,7 @@ class Motion:
     overlap: Array
     diverged: Array
     crossed: Array
+    overflow: Array
     bodies: BodyMotion | None = None
 
 
@@ -124,11 +126,13 @@ def interval_motion(
         inside = dataclasses.replace(
             drive, velocity=swap(drive.velocity), turn_rate=swap(drive.turn_rate)
         )
-        moved, (overlap, diverged, crossed) = run(
+        moved, (overlap, diverged, crossed, overflow) = run(
             key_words, jax.tree.map(swap, state), inside, params
         )
         new_state, displacement, rotation, bodies = jax.tree.map(swap, moved)
-        return new_state, Motion(displacement, rotation, overlap, diverged, crossed, bodies)
+        return new_state, Motion(
+            displacement, rotation, overlap, diverged, crossed, overflow, bodies
+        )
 
     return motion
 
@@ -138,7 +142,7 @@ def _interval_function(config: MotionConfig) -> Callable[..., Any]:
 
     def run(
         key_words: Array, state: MotionState, drive: Drive, params: MotionParams
-    ) -> tuple[Any, tuple[Array, Array, Array]]:
+    ) -> tuple[Any, tuple[Array, ...]]:
         return _Interval(config, key_words, state, drive, params).run()
 
     return run
@@ -209,8 +213,8 @@ class _Interval:
         self.batch = self.shape[1:]
         self.around = Surroundings(config, params, jnp.zeros(self.shape, self.dtype))
 
-    def run(self) -> tuple[Any, tuple[Array, Array, Array]]:
-        colloids, bodies, trouble = jax.lax.fori_loop(
+    def run(self) -> tuple[Any, tuple[Array, ...]]:
+        colloids, bodies, trouble, near = jax.lax.fori_loop(
             0, self.config.steps, self._step, self._begin()
         )
         state = self.state
@@ -237,11 +241,12 @@ class _Interval:
             overlap,
             ~finite,
             trouble.crossed.any(axis=0),
+            jnp.zeros_like(finite) if near is None else near.overflow | jnp.zeros_like(finite),
         )
 
     # Beginning and end
 
-    def _begin(self) -> tuple[_Colloids, _Bodies | None, _Trouble]:
+    def _begin(self) -> tuple[_Colloids, _Bodies | None, _Trouble, NeighbourList | None]:
         state = self.state
 
         def full(x: Array) -> Array:
@@ -252,8 +257,9 @@ class _Interval:
         momentum, spin = jax.tree.map(full, (state.momentum, state.spin))
         colloids = _Colloids(zero + state.remainder, full(state.director), turned, momentum, spin)
         trouble = _Trouble(zero[0], jnp.zeros(self.shape, bool))
+        near = self.around.neighbours(full(state.position) + colloids.moved, None)
         if state.bodies is None or self.params.bodies is None:
-            return colloids, None, trouble
+            return colloids, None, trouble, near
         body = jax.tree.map(full, state.bodies)
         beads = len(self.params.bodies.owner)
         bodies = _Bodies(
@@ -264,7 +270,7 @@ class _Interval:
             push_force=zero,
             push_torque=turned,
         )
-        return colloids, bodies, trouble
+        return colloids, bodies, trouble, near
 
     def _arrive(self, start: Array, image: Array, moved: Array) -> tuple[Array, Array, Array]:
         end = start + moved
@@ -310,13 +316,16 @@ class _Interval:
         return self.drive.time + index * self.dt
 
     def _step(
-        self, index: Array, carry: tuple[_Colloids, _Bodies | None, _Trouble]
-    ) -> tuple[_Colloids, _Bodies | None, _Trouble]:
-        colloids, bodies, trouble = carry
+        self,
+        index: Array,
+        carry: tuple[_Colloids, _Bodies | None, _Trouble, NeighbourList | None],
+    ) -> tuple[_Colloids, _Bodies | None, _Trouble, NeighbourList | None]:
+        colloids, bodies, trouble, near = carry
         drive, around = self.drive, self.around
         position, old = self.state.position + colloids.moved, colloids.director
         walls = around.of_walls(position, old)
-        action = around.on_colloids(position, old, self._time(index)) + walls
+        near = around.neighbours(position, near)
+        action = around.on_colloids(position, old, self._time(index), near) + walls
         action += around.of_field(drive.field, drive.phase, index * self.dt, old)
         if bodies is not None:
             pushed, bodies, trouble = self._step_bodies(index, position, old, bodies, trouble)
@@ -348,7 +357,7 @@ class _Interval:
         crossed = around.crossed(position, self.state.position + moved, walls.deepest)
         trouble = _Trouble(jnp.maximum(trouble.deepest, action.deepest), trouble.crossed | crossed)
         colloids = _Colloids(moved, director, colloids.turned + turn, momentum, spinning)
-        return colloids, bodies, trouble
+        return colloids, bodies, trouble, near
 
     def _step_bodies(
         self, index: Array, position: Array, director: Array, bodies: _Bodies, trouble: _Trouble

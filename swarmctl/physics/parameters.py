@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -11,14 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.core.command import FieldLimits
+from swarmctl.core.errors import ConfigError
 from swarmctl.core.tree import pytree
 from swarmctl.core.world import Boundary, World
+from swarmctl.physics import neighbours
 from swarmctl.physics.actuator import ActuatorParams, actuator_params
 from swarmctl.physics.bodies import BodyParams, body_params
 from swarmctl.physics.chemistry import chemical_params
 from swarmctl.physics.disturbances import DisturbanceParams, disturbance_params
 from swarmctl.physics.fields import potential_params
 from swarmctl.physics.flow import flow_params, shape_factor
+from swarmctl.physics.neighbours import NeighbourConfig
 from swarmctl.physics.walls import WallParams, wall_params
 
 Array = jax.Array
@@ -77,7 +80,8 @@ class MotionParams:
 @dataclasses.dataclass(frozen=True)
 class MotionConfig:
     """What is static: count, boundaries, time step, steps per interval, contacts on or off (among
-    the colloids, and with bodies), with inertia or without, with hydrodynamics and over a wall.
+    the colloids, and with bodies), with inertia or without, with hydrodynamics and over a wall,
+    and how neighbours are listed, if they are.
     """
 
     count: int
@@ -89,6 +93,7 @@ class MotionConfig:
     inertial: bool = False
     stirring: Literal["flow", "mobility"] | None = None
     over_wall: bool = False
+    neighbours: NeighbourConfig | None = None
 
     @property
     def dimension(self) -> int:
@@ -123,7 +128,17 @@ def motion_config(world: World, steps: int) -> MotionConfig:
         inertial=world.dynamics == "langevin",
         stirring=None if world.hydrodynamics is None else world.hydrodynamics.mode,
         over_wall=world.hydrodynamics is not None and world.hydrodynamics.wall,
+        neighbours=_neighbours(world, steps),
     )
+
+
+def _neighbours(world: World, steps: int) -> NeighbourConfig | None:
+    """How neighbours are listed, or None where testing all pairs is faster."""
+    spheroids = any(s.aspect_ratio != 1 for s in world.species)
+    if not world.contacts or spheroids or not neighbours.choose(world.capacity, steps):
+        return None
+    radius = np.asarray([s.radius for s in world.species])[np.asarray(world.species_of_slot)]
+    return neighbours.neighbour_config(radius, world.box.size, world.box.periodic)
 
 
 def motion_params(world: World) -> MotionParams:
@@ -194,3 +209,32 @@ def motion_params(world: World) -> MotionParams:
             )
         ),
     )
+
+
+def stack_params(worlds: Sequence[MotionParams]) -> MotionParams:
+    """Stack the parameters of worlds, so that one `vmap` simulates them all.
+
+    Raises ConfigError unless the worlds have the same parts and sizes; numbers may differ.
+    """
+    first, *others = worlds
+    wanted = jax.tree_util.tree_leaves_with_path(first)
+    shapes = {jax.tree_util.keystr(path): leaf.shape for path, leaf in wanted}
+    for number, other in enumerate(others, start=1):
+        found = {
+            jax.tree_util.keystr(path): leaf.shape
+            for path, leaf in jax.tree_util.tree_leaves_with_path(other)
+        }
+        wrong = sorted(name for name, _ in shapes.items() ^ found.items())
+        if wrong:
+            name = wrong[0]
+            raise ConfigError(
+                f"worlds 0 and {number} cannot share a batch: {name.lstrip('.')} has the shape "
+                f"{shapes.get(name, 'none')} in one and {found.get(name, 'none')} in the other; "
+                "only numbers may differ between them."
+            )
+        if str(jax.tree.structure(first)) != str(jax.tree.structure(other)):
+            raise ConfigError(
+                f"worlds 0 and {number} cannot share a batch: they are built differently; only "
+                "numbers may differ between them."
+            )
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds)

@@ -5,7 +5,7 @@ At points, or at random without overlap in a box, disc or ball.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,9 @@ from swarmctl.core.state import Space
 from swarmctl.core.tree import pytree
 from swarmctl.core.wall_geometry import clearance
 from swarmctl.core.world import Body, Placement, Species, World
+from swarmctl.physics import neighbours
 from swarmctl.physics.bodies import BodyParams, bead_arms
+from swarmctl.physics.neighbours import NeighbourList, smallest_gap
 from swarmctl.physics.parameters import MotionParams
 from swarmctl.physics.walls import free_of_walls, push_off
 
@@ -24,6 +26,8 @@ Array = jax.Array
 
 MOST_SWEEPS = 2000
 """Relaxation sweeps before placement gives up."""
+LISTED_FROM = 400
+"""With more spheres, neighbour lists are faster than testing all pairs."""
 MOST_DRAWS = 200
 """Redraws of what touches a wall before placement gives up."""
 _GAP = 1e-4  # relative gap that is aimed at, so that rounding leaves no contact
@@ -99,15 +103,11 @@ def check_points(world: World) -> None:
             )
     if not world.contacts:
         return
-    delta = position[:, None] - position[None]
-    delta -= np.where(world.box.periodic, size * np.round(delta / size), 0)
-    distance = np.sqrt((delta**2).sum(-1))
-    np.fill_diagonal(distance, np.inf)
-    gap = distance - (radius[:, None] + radius[None])
-    if (gap < -1e-9).any():
-        i, j = np.unravel_index(gap.argmin(), gap.shape)
+    found = smallest_gap(position, radius, size, world.box.periodic)
+    if found is not None and found[0] < -1e-9:
+        gap, i, j = found
         raise PlacementError(
-            f"colloids placed at {position[i]} and {position[j]} µm overlap by {-gap[i, j]:.3g} "
+            f"colloids placed at {position[i]} and {position[j]} µm overlap by {-gap:.3g} "
             "µm; "
             "move the points apart."
         )
@@ -305,48 +305,98 @@ def _separate(
     count = world.capacity
     fixed = np.asarray([s.placement.region == "points" for s in world.species])
     movable = jnp.asarray(~fixed[np.asarray(world.species_of_slot)], position.dtype)[:, None]
-    periodic = jnp.asarray(world.box.periodic)
-    index = jnp.arange(count)
-    reach = extent = _extent(params)
+    extent = _extent(params)
+    radii = np.asarray([s.largest_radius for s in world.species])[np.asarray(world.species_of_slot)]
+    reach, group = extent, np.arange(count)
     if params.bodies is not None:
         reach = jnp.concatenate([extent, params.bodies.radius])
+        radii = np.concatenate([radii, _bead_radii(world)])
+        # All beads form one group: they need no room between them here.
+        group = np.concatenate([group, np.full(len(params.bodies.owner), count)])
+    look, push_apart = _pusher(world, params, radii, reach, group)
 
-    def push_apart(position: Array) -> tuple[Array, Array]:
-        """Half of every overlap, summed, and whether any overlap is left."""
+    def sites(position: Array) -> Array:
+        return position if beads is None else jnp.concatenate([position, beads])
 
-        sites = position if beads is None else jnp.concatenate([position, beads])
+    def body(carry: _Sweep) -> _Sweep:
+        moved = carry.position + movable * carry.shift
+        moved = _confine(moved, world.species, world)
+        if params.walls is not None:
+            off = push_off(moved.T, extent, params.walls, params.size, world.box.periodic).T
+            moved = moved + movable * (off - moved)
+        return swept(moved, look(sites(moved), carry.near), carry.number + 1)
 
+    def swept(position: Array, near: NeighbourList | None, number: Array) -> _Sweep:
+        shift, left = push_apart(sites(position), near)
+        return _Sweep(position, shift[:count], left, near, number)
+
+    done = jax.lax.while_loop(
+        lambda carry: carry.left & (carry.number < MOST_SWEEPS),
+        body,
+        swept(position, look(sites(position), None), jnp.asarray(0)),
+    )
+    return done.position, done.left
+
+
+@pytree
+class _Sweep:
+    """Where a sweep of relaxation stands: positions, how to go on, and whether any overlap."""
+
+    position: Array
+    shift: Array
+    left: Array
+    near: NeighbourList | None
+    number: Array
+
+
+def _bead_radii(world: World) -> np.ndarray:
+    return np.concatenate(
+        [np.full(len(b.shape.outline()) * b.count, b.bead_radius) for b in world.bodies]
+    )
+
+
+def _pusher(
+    world: World, params: MotionParams, radii: np.ndarray, reach: Array, group: np.ndarray
+) -> tuple[Callable[..., NeighbourList | None], Callable[..., tuple[Array, Array]]]:
+    """Return how to list neighbours of spheres at [S,D] µm, of the radii `reach`, and the function
+    of positions and lists that gives half of every overlap, summed, and whether any is left.
+    """
+    periodic = world.box.periodic
+    if len(radii) > LISTED_FROM:
+        layout = neighbours.neighbour_config(radii, world.box.size, periodic, spare=6)
+
+        def look(sites: Array, near: NeighbourList | None) -> NeighbourList | None:
+            about = (sites.T, reach, params.size, group)
+            if near is None:
+                return neighbours.build(layout, *about)
+            return neighbours.update(layout, near, *about)
+
+        def listed(sites: Array, near: NeighbourList) -> tuple[Array, Array]:
+            shift, left = neighbours.push_apart(
+                near, sites.T, reach, params.size, periodic, gap=_GAP
+            )
+            return shift.T, left
+
+        return look, listed
+    space = Space(params.size, periodic)
+    label = jnp.asarray(group)
+
+    def by_rows(sites: Array, _: None) -> tuple[Array, Array]:
         def row(j: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             shift, any_left = carry
-            delta = position - sites[j]
-            delta = delta - jnp.where(periodic, params.size * jnp.round(delta / params.size), 0)
+            delta = space.displacement(sites[j], sites)
             distance = jnp.sqrt(jnp.sum(delta**2, -1))
-            contact = extent + reach[j]
-            depth = jnp.where(index != j, contact * (1 + _GAP) - distance, 0)
-            left = jnp.any((contact > distance) & (index != j))
+            contact = reach + reach[j]
+            other = label != label[j]
+            depth = jnp.where(other, contact * (1 + _GAP) - distance, 0)
+            left = jnp.any((contact > distance) & other)
             unit = delta / jnp.maximum(distance, 1e-6 * contact)[:, None]
             shift = shift + 0.5 * jnp.maximum(depth, 0)[:, None] * unit
             return shift, any_left | left
 
-        return jax.lax.fori_loop(0, len(reach), row, (jnp.zeros_like(position), jnp.asarray(False)))
+        return jax.lax.fori_loop(0, len(radii), row, (jnp.zeros_like(sites), jnp.asarray(False)))
 
-    def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        position, _, sweep = carry
-        shift, _ = push_apart(position)
-        moved = _confine(position + movable * shift, world.species, world)
-        if params.walls is not None:
-            off = push_off(moved.T, extent, params.walls, params.size, world.box.periodic).T
-            moved = moved + movable * (off - moved)
-        return moved, push_apart(moved)[1], sweep + 1
-
-    def unfinished(carry: tuple[Array, Array, Array]) -> Array:
-        _, left, sweep = carry
-        return left & (sweep < MOST_SWEEPS)
-
-    position, left, _ = jax.lax.while_loop(
-        unfinished, body, (position, push_apart(position)[1], jnp.asarray(0))
-    )
-    return position, left
+    return lambda sites, near: None, by_rows
 
 
 def _confine(position: Array, things: Sequence[Species | Body], world: World) -> Array:

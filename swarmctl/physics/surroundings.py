@@ -20,6 +20,8 @@ from swarmctl.physics.mobility import (
     rpy_noise,
     rpy_velocities,
 )
+from swarmctl.physics.neighbours import NeighbourList, build, update
+from swarmctl.physics.neighbours import sphere_forces as listed_sphere_forces
 from swarmctl.physics.parameters import MotionConfig, MotionParams
 from swarmctl.physics.spheroids import spheroid_bead_contacts, spheroid_wall_forces
 from swarmctl.physics.walls import wall_crossings, wall_forces
@@ -79,14 +81,25 @@ class Surroundings:
 
     # Colloids
 
-    def on_colloids(self, position: Array, director: Array, time: Array) -> Action:
+    def neighbours(self, position: Array, old: NeighbourList | None) -> NeighbourList | None:
+        """Lists that hold at `position`; None where all pairs are tested."""
+        config, params = self.config.neighbours, self.params
+        if config is None:
+            return None
+        if old is None:
+            return build(config, position, params.radius, params.size)
+        return update(config, old, position, params.radius, params.size)
+
+    def on_colloids(
+        self, position: Array, director: Array, time: Array, near: NeighbourList | None
+    ) -> Action:
         """Contacts with one another and with faces, constant forces and potentials."""
         params, periodic = self.params, self.config.periodic
         action = Action(None, None, self.nothing)
         if params.aspect is not None:
             action += self._spheroid_contacts(position, director)
         else:
-            action += self._sphere_contacts(position)
+            action += self._sphere_contacts(position, near)
         force: Array | None = None
         if params.force is not None:
             force = params.force + 0 * position
@@ -95,12 +108,13 @@ class Surroundings:
             force = _add(force, pull)
         return action + Action(force, None, self.nothing)
 
-    def _sphere_contacts(self, position: Array) -> Action:
+    def _sphere_contacts(self, position: Array, near: NeighbourList | None) -> Action:
         params, config = self.params, self.config
         action = Action(None, None, self.nothing)
         if config.contacts:
-            force, close = sphere_forces(
-                position, params.radius, params.push, *self.surfaces, config.periodic
+            about = (position, params.radius, params.push, *self.surfaces, config.periodic)
+            force, close = (
+                sphere_forces(*about) if near is None else listed_sphere_forces(near, *about)
             )
             action += Action(force, None, close)
         if any(config.hard):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from swarmctl.core.command import Command
+from swarmctl.core.command import Command, FieldCommand
 from swarmctl.core.spec import EngineSpec
 from swarmctl.core.state import SwarmState
 from swarmctl.testing.trees import describe_shape, host
@@ -49,7 +49,29 @@ def random_command(key: jax.Array, spec: EngineSpec, scale: float = 1.0) -> Comm
         u = jax.random.uniform(turn_key, shapes["turn_rate"], dtype, -1, 1)
         wide = turn if u.ndim == 1 else turn[:, None] / 3**0.5
         values["turn_rate"] = scale * u * wide
+    if "field" in spec.capabilities and spec.field_max is not None:
+        values["field"] = _random_field(jax.random.fold_in(key, 1), spec, scale)
     return Command(**values)
+
+
+def _random_field(key: jax.Array, spec: EngineSpec, scale: float) -> FieldCommand:
+    assert spec.field_max is not None
+    strength, gradient, frequency = (scale * x for x in spec.field_max)
+    d, dtype = spec.dimension, spec.dtype
+    keys = jax.random.split(key, 4)
+
+    def vector(key: jax.Array, length: float, *shape: int) -> jax.Array:
+        u = jax.random.uniform(key, shape, dtype, -1, 1)
+        return length * u / u.size**0.5
+
+    return FieldCommand(
+        bias=vector(keys[0], strength / 2, d),
+        amplitude=vector(keys[1], strength / 2, d),
+        axis=jnp.asarray([0, 0, 1], dtype),
+        frequency=jax.random.uniform(keys[2], (), dtype, -frequency, frequency),
+        phase=jnp.asarray(0.5, dtype),
+        gradient=vector(keys[3], gradient, d, d),
+    )
 
 
 def state_faults(state: SwarmState, spec: EngineSpec) -> Iterator[str]:

@@ -152,7 +152,10 @@ def scan(case: PureCase) -> Iterator[str]:
     needs=["closed", "seeded"],
 )
 def vmap(case: PureCase) -> Iterator[str]:
-    """Compare a batch of two with single calls; the parameters of the second are 1 % larger."""
+    """Compare what a batch of two shows with single calls; the second's parameters are 1 % larger.
+
+    The engine's own state may hold rounding remainders, which need not agree.
+    """
     first, seen = case.loop
     larger = jax.tree.map(
         lambda x: x * 1.01 if jax.numpy.issubdtype(x.dtype, jax.numpy.floating) else x, case.params
@@ -170,9 +173,9 @@ def vmap(case: PureCase) -> Iterator[str]:
         case.keys[1:3], stack(states), take(case.commands, slice(2)), case.params
     )
     for i, single in enumerate(singles):
-        for text in differences(single, take(batch, i)):
+        for text in differences(single[1:], take(batch[1:], i)):
             yield f"row {i}, parameters batched: {text}"
-    for text in differences(singles[0], take(shared, 0)):
+    for text in differences(singles[0][1:], take(shared[1:], 0)):
         yield f"row 0, parameters shared: {text}"
 
 

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from swarmctl.core import registry
+from swarmctl.core.bodies import Body, Rod
 from swarmctl.core.errors import CapabilityError
-from swarmctl.core.world import Box, Species, World
+from swarmctl.core.fields import HarmonicTrap, UniformFlow
+from swarmctl.core.grids import Chemical
+from swarmctl.core.walls import Circle, Segment
+from swarmctl.core.world import Box, GlobalField, Placement, Species, World
 from swarmctl.engines.jax_engine import JaxEngine
 from swarmctl.testing import (
     Report,
@@ -20,6 +24,30 @@ from swarmctl.testing import (
     check_vector_env,
 )
 
+
+def everything(dimension: int) -> World:
+    """Every part of a world at once, with inertia."""
+    size = (60.0,) * dimension
+    centre = tuple(30.0 for _ in size)
+    top = (30.0, 52.0, 30.0)[:dimension]
+    return World(
+        Box(size, "hard"),
+        species=(
+            Species("sphere", 4, speed_max=3, magnetic_moment=0.01, force=(0.01,) * dimension),
+            Species("spheroid", 3, aspect_ratio=2.0, speed_max=3, rolling=0.1),
+        ),
+        bodies=(Body(shape=Rod(12.0, 2.0), placement=Placement("points", positions=(top,))),),
+        walls=(Segment((10.0, 20.0), (25.0, 20.0), 1.0), Circle((45.0, 20.0), 5.0)),
+        flows=(UniformFlow((0.5,) * dimension),),
+        potentials=(HarmonicTrap(0.01, centre, species=("sphere",)),),
+        chemicals=(Chemical("food", 10.0, 0.1, (1.0, 0.0), 3.0),),
+        field=GlobalField(strength_max=5.0, gradient_max=0.1, frequency_max=5.0),
+        hydrodynamics=None,
+        dynamics="langevin",
+        time_step=1e-4,
+    )
+
+
 SCENARIOS = registry.scenarios.names()
 WORLDS = {
     "2D": World(
@@ -27,6 +55,7 @@ WORLDS = {
         species=(Species("a", 2, speed_max=3), Species("b", 2, radius=1.5, speed_max=3)),
     ),
     "3D": World(Box((30.0, 30.0, 30.0)), species=(Species(count=3, speed_max=3),)),
+    "everything in 2D": everything(2),
 }
 ENGINES = {"jax": JaxEngine}
 
