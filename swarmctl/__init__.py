@@ -18,6 +18,7 @@ _PUBLIC = {
     "Experiment": "swarmctl.training.experiment",
     "RenderConfig": "swarmctl.training.configs",
     "Scenario": "swarmctl.envs.scenario",
+    "SimulateConfig": "swarmctl.training.configs",
     "TrainConfig": "swarmctl.training.configs",
     "World": "swarmctl.core.world",
     "demo": "swarmctl.training.demo",
@@ -34,6 +35,7 @@ _PUBLIC = {
     "record_episode": "swarmctl.training.evaluate",
     "render": "swarmctl.training.record",
     "save_agent": "swarmctl.agents.saving",
+    "simulate": "swarmctl.training.simulate",
     "train": "swarmctl.training.train",
 }
 

@@ -24,10 +24,14 @@ VERBS: dict[str, tuple[type[Any], str]] = {
     "train": (configs.TrainConfig, "swarmctl.training.train:train"),
     "evaluate": (configs.EvaluateConfig, "swarmctl.training.evaluate:evaluate"),
     "render": (configs.RenderConfig, "swarmctl.training.record:render"),
+    "simulate": (configs.SimulateConfig, "swarmctl.training.simulate:simulate"),
     "list": (configs.ListConfig, "swarmctl.training.about:list_names"),
     "check": (configs.CheckConfig, "swarmctl.training.about:check"),
     "info": (configs.InfoConfig, "swarmctl.training.about:info"),
 }
+
+SPEAKING = ("demo", "simulate")
+"""Verbs that print their findings themselves."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,8 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"swarmctl {verb}: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        out = shlex.quote(str(options.get("out", configs.TrainConfig.out)))
-        hint = f" Go on with: swarmctl train --resume --out {out}" if verb == "train" else ""
+        hint = ""
+        if hasattr(config_class, "resume"):
+            out = shlex.quote(str(options.get("out", config_class.out)))
+            hint = f" Go on with: swarmctl {verb} --resume --out {out}"
         print(f"\nswarmctl {verb}: interrupted.{hint}", file=sys.stderr)
         return 130
 
@@ -122,7 +128,7 @@ def _given(config_class: type[Any], options: dict[str, Any]) -> dict[str, Any]:
 
 def _tell(verb: str, result: Any) -> int:
     """Print what a verb returned, if it did not speak itself."""
-    if verb == "demo":
+    if verb in SPEAKING:
         return 0
     from swarmctl.training.about import describe_result
 

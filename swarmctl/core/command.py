@@ -78,22 +78,44 @@ class FieldLimits:
 
 
 @pytree
-class Limits:
-    """What an engine does at most, per colloid [N]: speed and turn rate; and the global field.
+class LightLimits:
+    """What an illumination is at most.
 
-    Summed illumination power and the rule "turning needs light" join with engines that have light.
+    Attributes:
+        power_max: [N], on a colloid.
+        offset_max: [N] µm, from a spot to its colloid.
+        power_total: [G], summed over a group of colloids.
+        group: i32 [N], which group a colloid belongs to.
+        dwell: [N], shortest share of the interval that one beam spends on each colloid it lights,
+            0 for those that it does not serve; None without such a beam.
+        needs_light: bool [N], turn rates are done only of colloids that are lit or swim.
     """
+
+    power_max: Array
+    offset_max: Array
+    power_total: Array
+    group: Array
+    dwell: Array | None
+    needs_light: Array
+
+
+@pytree
+class Limits:
+    """What an engine does at most: speed and turn rate per colloid [N]; global field; light."""
 
     speed_min: Array
     speed_max: Array
     turn_rate_max: Array
     field: FieldLimits | None = None
+    light: LightLimits | None = None
 
 
 def apply_limits(command: Command, limits: Limits) -> tuple[Command, Array]:
     """Return what is done of `command` within `limits`, and bool [N]: whose request was cut.
 
-    A vector (velocity, turn rate in 3D) keeps its direction when it is cut.
+    A vector (velocity, turn rate in 3D, offset of a spot) keeps its direction when it is cut. Of
+    powers whose sum is too high all in the group are lowered in proportion; of colloids for which a
+    shared beam has no time the weakest stay dark.
     """
     cut = jnp.zeros(limits.speed_max.shape, bool)
     changes: dict[str, Any] = {}
@@ -114,6 +136,10 @@ def apply_limits(command: Command, limits: Limits) -> tuple[Command, Array]:
     if command.field is not None and limits.field is not None:
         changes["field"], weaker = _weaken(command.field, limits.field)
         cut |= weaker
+    if limits.light is not None:
+        lit, dimmed = _dim(dataclasses.replace(command, **changes), limits.light)
+        changes.update(lit)
+        cut |= dimmed
     return dataclasses.replace(command, **changes), cut
 
 
@@ -143,6 +169,47 @@ def _weaken(field: FieldCommand, limits: FieldLimits) -> tuple[FieldCommand, Arr
         frequency=frequency,
     )
     return held, strong | steep | (frequency != field.frequency)
+
+
+def _dim(command: Command, limits: LightLimits) -> tuple[dict[str, Array], Array]:
+    """Hold powers, then offsets and turn rates, which need light."""
+    changes: dict[str, Array] = {}
+    power = jnp.zeros_like(limits.power_max)
+    cut = jnp.zeros(power.shape, bool)
+    if command.power is not None:
+        power = jnp.clip(command.power, 0, limits.power_max)
+        if limits.dwell is not None:
+            power = jnp.where(_served(power, limits.dwell), power, 0)
+        total = jax.ops.segment_sum(power, limits.group, limits.power_total.shape[0])
+        strong = total > limits.power_total
+        scale = jnp.where(strong, limits.power_total / jnp.where(strong, total, 1), 1)
+        power = power * scale[limits.group]
+        changes["power"] = power
+        cut |= power != command.power
+    lit = power > 0
+    if command.spot_offset is not None:
+        offset, far = _shorten(command.spot_offset, limits.offset_max)
+        changes["spot_offset"] = jnp.where(lit[:, None], offset, 0)
+        cut |= far | (~lit & (command.spot_offset != 0).any(axis=-1))
+    if command.turn_rate is not None:
+        if command.speed is not None:
+            lit |= command.speed != 0
+        if command.velocity is not None:
+            lit |= (command.velocity != 0).any(axis=-1)
+        rate = command.turn_rate
+        dark = limits.needs_light & ~lit
+        rows = dark.reshape(dark.shape + (1,) * (rate.ndim - 1))
+        changes["turn_rate"] = jnp.where(rows, 0, rate)
+        cut |= (changes["turn_rate"] != rate).reshape(dark.shape[0], -1).any(axis=-1)
+    return changes, cut
+
+
+def _served(power: Array, dwell: Array) -> Array:
+    """Whom a shared beam has time for, bool [N]: the brightest first, while time is left."""
+    order = jnp.argsort(-power, stable=True)
+    # Rounding must not cost the last colloid its time.
+    kept = jnp.cumsum(jnp.where(power > 0, dwell, 0)[order]) <= 1 + 1e-4
+    return jnp.zeros(power.shape, bool).at[order].set(kept) | (dwell == 0)
 
 
 def check_command(command: Command, spec: EngineSpec) -> None:

@@ -94,7 +94,7 @@ def spheroid_friction(radius: float, aspect: float, viscosity: float) -> AxialFr
 
     >>> prolate = spheroid_friction(1.0, 5.0, 1.0)
     >>> round(prolate.across / prolate.along, 4)
-    1.3954
+    1.3284
     """
     _require_positive("spheroid", radius=radius, aspect=aspect, viscosity=viscosity)
     integral, polar = _shape_integrals(aspect)

@@ -25,16 +25,16 @@ from swarmctl.physics.actuator import (
     light_limits,
     shortened,
 )
+from swarmctl.physics.camera import TrueMotion, look
+from swarmctl.physics.compiled import best_interval_motion
 from swarmctl.physics.disturbances import (
     DisturbanceState,
-    TrueMotion,
     disturb,
     initial_disturbances,
-    look,
     no_command,
 )
 from swarmctl.physics.flow import Uniform
-from swarmctl.physics.motion import Drive, Motion, MotionState, interval_motion
+from swarmctl.physics.motion import Drive, Motion, MotionState
 from swarmctl.physics.parameters import MotionParams, motion_config, motion_params
 from swarmctl.physics.placement import check_points, place
 from swarmctl.physics.rotation import normalise
@@ -100,7 +100,7 @@ class JaxEngine(PureEngine):
         self._chemistry = tuple(
             chemistry.chemistry_plan(c, world.box, self.config.interval) for c in world.chemicals
         )
-        self._motion = interval_motion(self.config)
+        self._motion = best_interval_motion(self.config)
         self._params = self.params()
         self._jit_init = jax.jit(self.init)
         self._jit_advance = jax.jit(self._advance_and_observe)
@@ -172,12 +172,13 @@ class JaxEngine(PureEngine):
         check_channels(command.channels, self.spec)
         applied, limited = apply_limits(command, self._limits(params))
         plain = dataclasses.replace(params, actuator=None, disturbances=None)
-        disturbed, look_key = state.disturbed, None
+        disturbed, look_keys = state.disturbed, None
         if params.disturbances is not None and disturbed is not None:
-            key, begin_key, look_key = jax.random.split(key, 3)
+            keys = jax.random.split(key, 5)
+            key, begin_keys, look_keys = keys[0], keys[1:3], keys[3:]
             idle = jnp.clip(0, params.speed_min, params.speed_max)
             disturbed, applied, cut, drift = disturb(
-                begin_key, applied, disturbed, params.disturbances, self.spec, idle
+                begin_keys, applied, disturbed, params.disturbances, self.spec, idle
             )
             limited |= cut
             if drift is not None:
@@ -212,12 +213,12 @@ class JaxEngine(PureEngine):
                 )
             ),
         )
-        if look_key is not None and disturbed is not None:
-            disturbed = self._look(look_key, disturbed, new_state, moved, params)
+        if look_keys is not None and disturbed is not None:
+            disturbed = self._look(look_keys, disturbed, new_state, moved, params)
         new_state = dataclasses.replace(new_state, actuator=actuator, disturbed=disturbed)
         flags = Flags(
             overlap=moved.overlap | state.misplaced,
-            overflow=jnp.asarray(False),
+            overflow=moved.overflow,
             diverged=moved.diverged,
             wall_crossed=moved.crossed,
             limited=limited,
@@ -226,7 +227,7 @@ class JaxEngine(PureEngine):
 
     def _look(
         self,
-        key: Array,
+        keys: Array,
         disturbed: DisturbanceState,
         state: JaxEngineState,
         moved: Motion,
@@ -241,7 +242,7 @@ class JaxEngine(PureEngine):
         )
         bodies = observe_bodies(state, params, interval)
         view = look(
-            key, disturbed.view, true, bodies, params.disturbances, self.space(params), interval
+            keys, disturbed.view, true, bodies, params.disturbances, self.space(params), interval
         )
         return dataclasses.replace(disturbed, view=view)
 

@@ -312,8 +312,8 @@ class _Interval:
         return change if self.drive.mobile is None else self.drive.mobile * change
 
     def _time(self, index: Array) -> Array:
-        assert self.drive.time is not None
-        return self.drive.time + index * self.dt
+        within = index * self.dt
+        return within if self.drive.time is None else self.drive.time + within
 
     def _step(
         self,

@@ -18,7 +18,7 @@ from swarmctl.physics import neighbours
 from swarmctl.physics.actuator import ActuatorParams, actuator_params
 from swarmctl.physics.bodies import BodyParams, body_params
 from swarmctl.physics.chemistry import chemical_params
-from swarmctl.physics.disturbances import DisturbanceParams, disturbance_params
+from swarmctl.physics.disturbance_parameters import DisturbanceParams, disturbance_params
 from swarmctl.physics.fields import potential_params
 from swarmctl.physics.flow import flow_params, shape_factor
 from swarmctl.physics.neighbours import NeighbourConfig

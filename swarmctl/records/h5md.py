@@ -16,7 +16,14 @@ import numpy as np
 
 from swarmctl.core.errors import RecordError
 from swarmctl.records.files import plain, replacing
-from swarmctl.records.layout import Field, TrajectorySpec, fields_of, payload_dtype
+from swarmctl.records.layout import (
+    BEADS,
+    BODIES,
+    Field,
+    TrajectorySpec,
+    fields_of,
+    payload_dtype,
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,14 @@ def _write_frames(file: Any, content: SegmentContent) -> None:
             del file["step"], file["time"]
         group["step"], group["time"] = shared["step"], shared["time"]
     _write_box(particles.create_group("box"), spec, len(payload), shared)
+    if spec.bodies:
+        bodies, beads = file[BODIES], file[BEADS]
+        bodies.create_dataset("name", data=np.array(spec.bodies, "S"))
+        radius = beads.create_dataset("radius", data=np.array(spec.bead_radius) * 1e3)
+        radius.attrs["unit"] = "nm"
+        beads.create_dataset("body", data=np.array(spec.body_of_bead, "int32"))
+        for group in (bodies, beads):
+            _write_box(group.create_group("box"), spec, len(payload), shared)
 
 
 def _write_box(box: Any, spec: TrajectorySpec, count: int, shared: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,9 @@ class TrajectorySpec:
         commands: the command channels; each is recorded twice, as requested and as applied.
         observables: further arrays of every frame.
         metadata: plain data (seeds, configuration, versions), written as JSON.
+        bodies: name of every rigid body, M of them.
+        bead_radius: [B] µm, of the beads of all bodies.
+        body_of_bead: [B], index of the body that a bead belongs to.
     """
 
     colloids: int
@@ -85,10 +88,17 @@ class TrajectorySpec:
     commands: Mapping[str, Channel] = field(default_factory=dict)
     observables: Mapping[str, Channel] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    bodies: tuple[str, ...] = ()
+    bead_radius: tuple[float, ...] = ()
+    body_of_bead: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(float(length) for length in self.size))
         object.__setattr__(self, "periodic", tuple(bool(flag) for flag in self.periodic))
+        object.__setattr__(self, "bodies", tuple(str(name) for name in self.bodies))
+        object.__setattr__(self, "bead_radius", tuple(float(x) for x in self.bead_radius))
+        object.__setattr__(self, "body_of_bead", tuple(int(index) for index in self.body_of_bead))
+        self._check_bodies()
         if self.colloids < 1:
             raise RecordError(f"trajectory: {self.colloids} colloids; at least 1 is needed.")
         if len(self.size) not in (2, 3) or len(self.periodic) != len(self.size):
@@ -112,6 +122,19 @@ class TrajectorySpec:
         if taken := _RESERVED & set(self.observables):
             raise RecordError(
                 f"trajectory: the name {sorted(taken)[0]!r} is taken; rename the observable."
+            )
+
+    def _check_bodies(self) -> None:
+        owners = set(self.body_of_bead)
+        if len(self.bead_radius) != len(self.body_of_bead):
+            raise RecordError(
+                f"trajectory: {len(self.bead_radius)} bead radii, but the bodies of "
+                f"{len(self.body_of_bead)} beads; give one of both per bead."
+            )
+        if owners != set(range(len(self.bodies))):
+            raise RecordError(
+                f"trajectory: the beads belong to the bodies {sorted(owners)}, but there are "
+                f"{len(self.bodies)} of them; every body needs a bead, and every bead a body."
             )
 
     @property
@@ -222,7 +245,76 @@ def fields_of(spec: TrajectorySpec) -> tuple[Field, ...]:
                     fill=fill,
                 )
             )
-    return tuple(standard)
+    return (*standard, *_body_fields(spec))
+
+
+BODIES, BEADS = "particles/trajectory_bodies", "particles/trajectory_beads"
+"""Groups of the rigid bodies; readers that take the first group by name still find the colloids."""
+
+
+def _body_fields(spec: TrajectorySpec) -> tuple[Field, ...]:
+    if not spec.bodies:
+        return ()
+    m, b, d, kind, nan = (
+        len(spec.bodies),
+        len(spec.bead_radius),
+        spec.dimension,
+        spec.dtype,
+        float("nan"),
+    )
+    turn, rate, angle = ((m,), (m,), "rad") if d == 2 else ((m, 4), (m, 3), "")
+
+    def vectors(
+        name: str, place: str, count: int, unit: str, file_unit: str, scale: float
+    ) -> Field:
+        shape = (count, d)
+        return Field(f"bodies.{name}", place, shape, kind, unit, file_unit, scale, nan, vector=True)
+
+    return (
+        vectors("centre", f"{BODIES}/position", m, "um", "nm", 1e3),
+        Field("bodies.orientation", f"{BODIES}/orientation", turn, kind, angle, angle, fill=nan),
+        vectors("velocity", f"{BODIES}/velocity", m, "um s-1", "m s-1", 1e-6),
+        Field(
+            "bodies.angular_velocity",
+            f"{BODIES}/angular_velocity",
+            rate,
+            kind,
+            "rad s-1",
+            "rad s-1",
+            fill=nan,
+        ),
+        vectors("bead", f"{BEADS}/position", b, "um", "nm", 1e3),
+        vectors("bead_force", f"{BEADS}/force", b, "pN", "pN", 1.0),
+    )
+
+
+def body_layout(names: Sequence[str], bodies: Any) -> dict[str, Any]:
+    """Keys of a TrajectorySpec for rigid bodies with these names; `bodies` as in SwarmState, or
+    None.
+    """
+    if bodies is None:
+        return {}
+    return {
+        "bodies": tuple(names),
+        "bead_radius": tuple(np.asarray(bodies.bead_radius).tolist()),
+        "body_of_bead": tuple(np.asarray(bodies.body_of_bead).tolist()),
+    }
+
+
+def body_frame(bodies: Any, size: Sequence[float]) -> dict[str, np.ndarray] | None:
+    """What a frame holds of rigid bodies, unwrapped; `bodies` as in SwarmState, or None."""
+    if bodies is None:
+        return None
+    centre = np.asarray(bodies.centre)
+    shift = (np.asarray(bodies.image) * np.asarray(size)).astype(centre.dtype)
+    return {
+        "centre": centre + shift,
+        "orientation": np.asarray(bodies.angle),
+        "velocity": np.asarray(bodies.velocity),
+        "angular_velocity": np.asarray(bodies.angular_velocity),
+        "bead": np.asarray(bodies.bead) + shift[np.asarray(bodies.body_of_bead)],
+        "bead_force": np.asarray(bodies.bead_force),
+    }
 
 
 def payload_dtype(spec: TrajectorySpec) -> np.dtype[Any]:

@@ -25,6 +25,8 @@ from swarmctl.records.layout import (
     Channel,
     FrameEncoder,
     TrajectorySpec,
+    body_frame,
+    body_layout,
     channels_like,
     fields_of,
 )
@@ -40,12 +42,15 @@ from swarmctl.records.store import (
 )
 
 __all__ = [
+    "BodyTrajectory",
     "Channel",
     "RepairReport",
     "SegmentInfo",
     "Trajectory",
     "TrajectorySpec",
     "TrajectoryWriter",
+    "body_frame",
+    "body_layout",
     "channels_like",
     "export_trajectory",
     "find_journals",
@@ -67,6 +72,33 @@ class SegmentInfo:
     last_frame: int
     frames: int
     metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BodyTrajectory:
+    """Rigid bodies of a trajectory: T frames, M bodies of B beads in all; NaN where not recorded.
+
+    Attributes:
+        name: of every body.
+        centre: [T,M,D] µm, unwrapped.
+        orientation: [T,M] rad in 2D; quaternion (w, x, y, z) [T,M,4] in 3D.
+        velocity: [T,M,D] µm/s.
+        angular_velocity: rad/s, [T,M] in 2D, [T,M,3] in 3D.
+        bead: [T,B,D] µm, unwrapped with their body.
+        bead_force: [T,B,D] pN, mean over the last control interval.
+        bead_radius: [B] µm.
+        body_of_bead: i32 [B].
+    """
+
+    name: tuple[str, ...]
+    centre: np.ndarray
+    orientation: np.ndarray
+    velocity: np.ndarray
+    angular_velocity: np.ndarray
+    bead: np.ndarray
+    bead_force: np.ndarray
+    bead_radius: np.ndarray
+    body_of_bead: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -94,6 +126,7 @@ class Trajectory:
         metadata: of the first segment; every segment has its own in `segments`.
         segments: the files it was read from.
         notes: what was left out, in words: frames that are damaged.
+        bodies: rigid bodies, None if there are none.
     """
 
     frame: np.ndarray
@@ -118,6 +151,7 @@ class Trajectory:
     metadata: Mapping[str, Any]
     segments: tuple[SegmentInfo, ...] = ()
     notes: tuple[str, ...] = ()
+    bodies: BodyTrajectory | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -216,8 +250,9 @@ class TrajectoryWriter:
             frame: "time" s, "step" and "position" [N,D] µm (unwrapped) are required; "velocity",
                 "director" [N,D], "identity", "species", "present", "oriented", "controllable",
                 "reward" [N] and "episode" [] may be left out; "requested" and "applied" map command
-                channels, "observables" further names to arrays as in the specification. None stands
-                for left out.
+                channels, "observables" further names to arrays as in the specification; "bodies"
+                maps the names of a BodyTrajectory (see `layout.body_frame`). None stands for left
+                out.
 
         Raises RecordError for a frame that does not fit the specification and if it cannot be
         written; the frames before it are safe in both cases.
@@ -328,7 +363,9 @@ def _assemble(
     columns = {
         f.name: np.concatenate([part.payload[f.name] for part in parts]) for f in fields_of(spec)
     }
-    groups: dict[str, dict[str, np.ndarray]] = {"requested": {}, "applied": {}, "observables": {}}
+    groups: dict[str, dict[str, np.ndarray]] = {
+        name: {} for name in ("requested", "applied", "observables", "bodies")
+    }
     arrays: dict[str, np.ndarray] = {}
     for name, values in columns.items():
         group, dot, rest = name.partition(".")
@@ -348,6 +385,18 @@ def _assemble(
         metadata=spec.metadata,
         segments=tuple(_info(p, part) for p, part in zip(paths, parts, strict=True)),
         notes=tuple(notes),
+        bodies=_bodies(spec, groups["bodies"]),
+        **arrays,
+    )
+
+
+def _bodies(spec: TrajectorySpec, arrays: Mapping[str, np.ndarray]) -> BodyTrajectory | None:
+    if not spec.bodies:
+        return None
+    return BodyTrajectory(
+        name=spec.bodies,
+        bead_radius=np.array(spec.bead_radius),
+        body_of_bead=np.array(spec.body_of_bead, np.int32),
         **arrays,
     )
 

@@ -102,6 +102,46 @@ class RenderConfig:
 
 
 @dataclass(frozen=True)
+class SimulateConfig:
+    """Simulate a world from a file: record it, draw it, and sum it up."""
+
+    world: str = key(
+        "", "a world file (TOML), or the folder of a simulation to repeat", positional=True
+    )
+    out: Path = key(Path("runs/simulate"), "folder of the simulation")
+    time: float | None = key(None, "simulated time; run.time of the file if left out", "s")
+    interval: float | None = key(None, "control interval; run.interval if left out", "s")
+    every: float | None = key(None, "time between recorded frames; run.every if left out", "s")
+    seed: int | None = key(None, "seed of start and noise; run.seed if left out")
+    speed: float | None = key(None, "swim speed of all; run.drive.speed if left out", "um/s")
+    turn_rate: float | None = key(
+        None, "turn rate of all; run.drive.turn_rate if left out", "rad/s"
+    )
+    set: tuple[str, ...] = key(
+        (), 'changed keys, such as fluid.temperature=0 or box.boundary="open"'
+    )
+    formats: tuple[str, ...] = key(("gif", "mp4"), "of the movie: gif, mp4, or none of them")
+    pictures: int = key(150, "pictures in the movie at most")
+    fps: int = key(20, "pictures a second")
+    size: int = key(720, "width and height of the movie in pixels")
+    resume: bool = key(False, "go on with the simulation in `out`")
+    overwrite: bool = key(False, "delete a simulation that is in `out`")
+    progress: bool = key(True, "show a progress bar")
+
+    def __post_init__(self) -> None:
+        _as_path(self)
+        if min(self.pictures, self.fps) < 1 or self.size < 160:
+            raise ConfigError(
+                "simulate: pictures and fps must be at least 1, and size at least 160 pixels."
+            )
+        for name in self.formats:
+            if name not in ("gif", "mp4"):
+                raise ConfigError(f"simulate: format {name!r}; allowed: gif, mp4.")
+        if self.resume and self.overwrite:
+            raise ConfigError("simulate: resume and overwrite exclude each other; give one.")
+
+
+@dataclass(frozen=True)
 class CheckConfig:
     """Run the contracts on a scenario, an engine or an agent, registered or your own."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,6 +22,8 @@ from swarmctl.records.trajectory import (
     Trajectory,
     TrajectorySpec,
     TrajectoryWriter,
+    body_frame,
+    body_layout,
     channels_like,
     read_trajectory,
 )
@@ -29,6 +32,7 @@ from swarmctl.training.evaluate import Rollout, find_agent, policy_experiment, r
 from swarmctl.training.experiment import Experiment, load_experiment
 from swarmctl.viz.frame import FrameRenderer
 from swarmctl.viz.movie import MovieFiles, write_movie
+from swarmctl.viz.scene import Scene
 from swarmctl.viz.still import still
 
 
@@ -71,8 +75,13 @@ def write_rollout(
             "time_step": spec.time_step,
             "control_interval": spec.control_interval,
         },
+        **body_layout(spec.bodies, jax.tree.map(lambda leaf: leaf[0], states.bodies)),
     )
     frames = states.position.shape[0]
+
+    def bodies_at(t: int) -> Any:
+        return jax.tree.map(lambda leaf: leaf[t], states.bodies)
+
     nothing = {name: np.full_like(value[0], np.nan) for name, value in applied.items()}
     with TrajectoryWriter(path, trajectory_spec, frames_per_segment=max(frames, 1000)) as writer:
         for t in range(frames):
@@ -93,6 +102,7 @@ def write_rollout(
                     "episode": 0,
                     "requested": {k: v[t - 1] for k, v in requested.items()} if t else nothing,
                     "applied": {k: v[t - 1] for k, v in applied.items()} if t else nothing,
+                    "bodies": body_frame(bodies_at(t), spec.box),
                 }
             )
     return path
@@ -105,22 +115,37 @@ def frames(
     every: int = 2,
     title: str = "",
 ) -> Iterator[np.ndarray]:
-    """Yield pictures u8 [H,W,3] of a trajectory, with trails, and its last state once more at the
-    end.
+    """Yield pictures u8 [H,W,3] of a trajectory of a scenario, as `scene_frames`."""
+    scene = scenario_scene(scenario, title or scenario.id)
+    yield from scene_frames(scene, trajectory, size_px, every)
+
+
+def scene_frames(
+    scene: Scene,
+    trajectory: Trajectory,
+    size_px: int = 720,
+    every: int = 2,
+    field_values: np.ndarray | None = None,
+    states: int = TRAIL,
+) -> Iterator[np.ndarray]:
+    """Yield pictures u8 [H,W,3] of a trajectory, with trails and bodies, and its last state.
+
+    field_values [T,X,Y(,Z)]: the field of a scene that has a `field_range`. Trails show so many
+    states.
     """
-    size = np.asarray(scenario.world.box.size)
-    periodic = np.asarray(scenario.world.box.periodic)
-    wrapped = np.where(periodic, trajectory.position % size, trajectory.position)
-    renderer = FrameRenderer(scenario_scene(scenario, title or scenario.id), (size_px, size_px))
-    last = len(wrapped) - 1
+    wrapped = np.where(scene.periodic, trajectory.position % scene.size, trajectory.position)
+    renderer = FrameRenderer(scene, (size_px, size_px))
+    last, bodies = len(wrapped) - 1, trajectory.bodies
     for t in dict.fromkeys([*range(0, last + 1, every), last]):
-        trail = wrapped[max(0, t - TRAIL) : t + 1]
+        trail = wrapped[max(0, t - states) : t + 1]
         yield renderer.draw(
             wrapped[t],
             trajectory.director[t],
             time=float(trajectory.time[t]),
             trails=trail if len(trail) > 1 else None,
             present=trajectory.present[t],
+            beads=None if bodies is None else bodies.bead[t],
+            field_values=None if field_values is None else field_values[t],
         )
 
 
@@ -182,5 +207,6 @@ def render(config: RenderConfig) -> RenderResult:
         trajectory.time,
         caption=(f"{scenario.world.capacity} colloids, {trajectory.time[-1]:.0f} s",),
         present=trajectory.present,
+        beads=None if trajectory.bodies is None else trajectory.bodies.bead,
     )
     return RenderResult(movie, picture[0], path)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from swarmctl.core.errors import ConfigError
-from swarmctl.viz import check, ground, shapes, style
+from swarmctl.viz import bodies, check, ground, shapes, style
 from swarmctl.viz.scene import Scene
 
 _DPI = 100
@@ -89,6 +89,8 @@ class FrameRenderer:
         text, small = self._points(16), self._points(12.5)
 
         field = ground.draw_field(axes, scene)
+        ground.draw_flow(axes, scene)
+        ground.draw_walls(axes, scene, 1.4 * line)
         ground.draw_box(axes, scene, 1.2 * line)
         ground.draw_markers(axes, scene, self._points(15))
         scale_y = (y - 0.62 * row) / height
@@ -138,6 +140,8 @@ class FrameRenderer:
         self._trails = PathCollection([], facecolors="none", capstyle="butt", animated=True)
         self._trails.set_transform(axes.transData)
         axes.add_collection(self._trails, autolim=False)
+        self._bodies = bodies.BodyPaths(axes, self.pixels_per_um * 72 / _DPI, max(unit, 0.6))
+        self._bodies.set_animated(True)
         self._discs = shapes.JanusDiscs(axes, max(1.1 * unit, 0.7) * 72 / _DPI)
         self._discs.set_animated(True)
         axes.add_collection(self._discs, autolim=False)
@@ -232,6 +236,8 @@ class FrameRenderer:
         values: np.ndarray | None = None,
         text: str | None = None,
         present: np.ndarray | None = None,
+        beads: np.ndarray | None = None,
+        field_values: np.ndarray | None = None,
     ) -> np.ndarray:
         """Draw one frame.
 
@@ -243,6 +249,10 @@ class FrameRenderer:
             values: [N], shown as colours over the scene's `value_range`; else species colours.
             text: shown in the upper left corner of the picture.
             present: bool [N]; what is not present is not drawn. All if left out.
+            beads: [B,D] µm, beads of the scene's bodies, those of a body not torn apart by a
+                periodic face.
+            field_values: means of the field over equal cells of the box [X,Y] or [X,Y,Z], for a
+                scene with a `field_range`.
 
         Returns:
             uint8 [H,W,3], a copy.
@@ -262,17 +272,29 @@ class FrameRenderer:
             raise ConfigError("draw: the position of a present colloid is not finite.")
         if trails is not None:
             trails = check.array("draw: trails", trails, ("K", *shape), finite=False)
+        if scene.bodies and beads is not None:
+            beads = check.array("draw: beads", beads, (scene.beads, scene.dimension), finite=False)
         rgba = self._colours(position, values, present)
+        if field_values is not None:
+            self._set_field(field_values)
 
         self._canvas.restore_region(self._background)
         self._set_trails(trails, position, present, values is not None)
+        self._bodies.place(scene, beads if scene.bodies else None)
         self._set_discs(position, director, present, rgba)
         self._time.set_text(f"t = {time:.{scene.style.time_decimals}f} s")
         self._text.set_text(text or "")
-        for artist in (self._trails, self._discs, self._time, self._outside, self._text):
+        moving = (self._trails, self._bodies, self._discs)
+        for artist in (*moving, self._time, self._outside, self._text):
             if artist is not self._text or text:
                 self._figure.draw_artist(artist)
         return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+
+    def _set_field(self, values: np.ndarray) -> None:
+        """Show other values of the field, and keep the new background."""
+        ground.set_field(self._axes, self.scene, values)
+        self._canvas.draw()
+        self._background = self._canvas.copy_from_bbox(self._figure.bbox)
 
     def _colours(
         self, position: np.ndarray, values: np.ndarray | None, present: np.ndarray
@@ -304,9 +326,11 @@ class FrameRenderer:
     ) -> None:
         scene = self.scene
         shown = np.flatnonzero(present)
+        assert scene.aspects is not None
         radius = scene.radii * self.enlargement
+        reach = radius * np.maximum(scene.aspects, 1.0)
         place, index = shapes.periodic_images(
-            position[shown], radius[shown], scene.size, scene.periodic
+            position[shown], reach[shown], scene.size, scene.periodic
         )
         index = shown[index]
         if scene.dimension == 3:
@@ -315,7 +339,7 @@ class FrameRenderer:
             order = np.argsort(height[index], kind="stable")
             place, index = place[order], index[order]
         inches = radius[index] * self.pixels_per_um / _DPI
-        self._discs.set_discs(place, inches, director[index], rgba[index])
+        self._discs.set_discs(place, inches, director[index], rgba[index], scene.aspects[index])
         x_low, x_high, y_low, y_high = scene.window
         main = position[shown, :2]
         flags, size = np.array(scene.periodic[:2]), np.array(scene.size[:2])

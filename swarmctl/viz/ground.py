@@ -1,4 +1,4 @@
-"""What lies under the colloids: field, box, markers, scale bar, colour bars."""
+"""What lies under the colloids: field, flow, walls, box, markers, scale bar, colour bars."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from swarmctl.core.errors import ConfigError
-from swarmctl.viz import style
+from swarmctl.viz import check, style
 from swarmctl.viz.scene import Scene
 
 
@@ -56,7 +56,9 @@ def draw_field(axes: Axes, scene: Scene, samples: int = 240) -> ColourScale | No
         raise ConfigError("scene: field(points) is finite nowhere in view.")
     low, high, extend = float(finite.min()), float(finite.max()), "neither"
     most = float(np.percentile(finite, 99))
-    if low >= 0 and high > 4 * most > 0:
+    if scene.field_range is not None:
+        low, high = scene.field_range
+    elif low >= 0 and high > 4 * most > 0:
         high, extend = most, "max"
     if not high > low:
         low, high = low - 0.5 * abs(low) - 1e-12, high + 0.5 * abs(high) + 1e-12
@@ -72,10 +74,88 @@ def draw_field(axes: Axes, scene: Scene, samples: int = 240) -> ColourScale | No
         aspect="auto",
         zorder=0,
     )
-    if np.ptp(np.clip(values, low, high)) > 0:
+    if scene.field_range is None and np.ptp(np.clip(values, low, high)) > 0:
         levels = np.linspace(low, high, 9)[1:-1]
         axes.contour(x, y, values, levels=levels, colors="#ffffff", linewidths=0.7, alpha=0.75)
     return scale
+
+
+def set_field(axes: Axes, scene: Scene, values: np.ndarray) -> None:
+    """Show other values of a field with a `field_range`: means [X,Y(,Z)] over cells of the box."""
+    if not axes.images or scene.field is None or scene.field_range is None:
+        raise ConfigError(
+            "picture: field_values are given but the scene has no field_range; set "
+            "Scene(field=..., field_range=(low, high)) so that colours mean the same in every "
+            "frame."
+        )
+    values = check.array("picture: field_values", values, ("X", "Y", "Z")[: scene.dimension])
+    if values.ndim == 3:
+        values = values[:, :, values.shape[2] // 2]
+    x_low, x_high, y_low, y_high = scene.window
+    axes.images[0].set_data(values.T)
+    axes.images[0].set_extent((0.0, scene.size[0], 0.0, scene.size[1]))
+    axes.set_xlim(x_low, x_high)
+    axes.set_ylim(y_low, y_high)
+
+
+def draw_flow(axes: Axes, scene: Scene, across: int = 15) -> None:
+    """Draw arrows of the flow at time 0, `across` of them along the longer side of the view."""
+    if scene.flow is None:
+        return
+    x_low, x_high, y_low, y_high = scene.window
+    step = max(x_high - x_low, y_high - y_low) / across
+    counts = [max(1, round(length / step)) for length in (x_high - x_low, y_high - y_low)]
+    x = x_low + (np.arange(counts[0]) + 0.5) * (x_high - x_low) / counts[0]
+    y = y_low + (np.arange(counts[1]) + 0.5) * (y_high - y_low) / counts[1]
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    if scene.solid is not None:
+        points = points[~scene.solid(points)]
+    velocity = scene.evaluate_flow(points)
+    fastest = float(np.hypot(*velocity.T).max(initial=0.0))
+    if not fastest > 0:
+        return
+    arrows = axes.quiver(
+        *points.T,
+        *velocity.T,
+        angles="xy",
+        units="xy",
+        scale_units="xy",
+        scale=fastest / (0.85 * step),
+        width=0.045 * step,
+        headwidth=4,
+        headlength=4.5,
+        headaxislength=4,
+        minlength=0.5,
+        pivot="middle",
+        color=style.ARROW,
+        zorder=1,
+    )
+    arrows.set_clip_on(True)
+
+
+def draw_walls(axes: Axes, scene: Scene, line: float, samples: int = 600) -> None:
+    """Fill the material of walls and draw their surfaces. `line` in points."""
+    x_low, x_high, y_low, y_high = scene.window
+    if scene.solid is not None:
+        longer = max(x_high - x_low, y_high - y_low)
+        counts = [max(2, round(samples * d / longer)) for d in (x_high - x_low, y_high - y_low)]
+        x = x_low + (np.arange(counts[0]) + 0.5) * (x_high - x_low) / counts[0]
+        y = y_low + (np.arange(counts[1]) + 0.5) * (y_high - y_low) / counts[1]
+        grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        filled = np.asarray(scene.solid(grid), bool).reshape(counts[1], counts[0])
+        picture = np.zeros((*filled.shape, 4))
+        picture[..., :3] = to_rgb(style.WALL)
+        picture[..., 3] = filled
+        axes.imshow(
+            picture,
+            extent=(x_low, x_high, y_low, y_high),
+            origin="lower",
+            interpolation="bilinear",
+            aspect="auto",
+            zorder=1.5,
+        )
+    for outline in scene.outlines:
+        axes.plot(*np.asarray(outline).T, color=style.WALL_EDGE, lw=line, zorder=1.6)
 
 
 def draw_box(axes: Axes, scene: Scene, line: float) -> None:
@@ -95,14 +175,11 @@ def draw_box(axes: Axes, scene: Scene, line: float) -> None:
             for side in sides:
                 axes.spines[side].set(color=style.MUTED, linestyle=dashes[periodic])
         return
-    if not (scene.walls or any(scene.periodic[:2])):
-        return
-    linestyle = dashes[any(scene.periodic[:2])]
-    axes.add_patch(
-        Rectangle(
-            (0, 0), *scene.size[:2], fill=False, ec=style.MUTED, lw=line, ls=linestyle, zorder=1
-        )
-    )
+    x, y = scene.size[:2]
+    edges = ((((0, 0), (0, y)), ((x, x), (0, y))), (((0, x), (0, 0)), ((0, x), (y, y))))
+    for lines, periodic in zip(edges, scene.periodic, strict=False):
+        for along in lines if periodic or scene.walls else ():
+            axes.plot(*along, color=style.MUTED, lw=line, ls=dashes[periodic], zorder=1)
 
 
 def draw_markers(axes: Axes, scene: Scene, size: float) -> None:

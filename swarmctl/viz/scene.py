@@ -12,6 +12,31 @@ from swarmctl.core.errors import ConfigError
 from swarmctl.viz import check
 
 Field = Callable[[np.ndarray], np.ndarray]
+Mask = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class BodyShape:
+    """How a rigid body of beads is drawn.
+
+    Attributes:
+        radius: of the beads in µm.
+        lines: indices into all beads of the scene; the beads of a line are joined in this order.
+        closed: the first and the last bead are joined as well, and the inside is filled.
+        kind: chooses the colour, equal for bodies of one name.
+        mark: draw a dot on the first bead, by which a turn is seen.
+    """
+
+    radius: float
+    lines: tuple[tuple[int, ...], ...]
+    closed: bool = False
+    kind: int = 0
+    mark: bool = True
+
+    @property
+    def beads(self) -> np.ndarray:
+        """Indices of its beads."""
+        return np.unique(np.concatenate([np.asarray(line, int) for line in self.lines]))
 
 
 @dataclass(frozen=True)
@@ -61,6 +86,14 @@ class Scene:
         value_range: (low, high) of those values; the same for all frames so that colours can be
             compared.
         style: how it looks.
+        aspects: [N], length of spheroids along their director over their width, which is twice the
+            radius; 1 if left out.
+        bodies: rigid bodies; where their beads are comes with every frame.
+        outlines: lines [P,2] µm of walls.
+        solid: maps points [K,2] µm to bool [K], whether they lie inside the material of walls.
+        flow: maps points [K,D] µm to velocities [K,D] µm/s of the fluid, drawn as arrows.
+        field_range: (low, high) of the field's colours, for a field that changes: without contour
+            lines, and `FrameRenderer.draw` may be given new values.
     """
 
     size: tuple[float, ...]
@@ -78,6 +111,12 @@ class Scene:
     value_label: str = "value"
     value_range: tuple[float, float] | None = None
     style: SceneStyle = SceneStyle()
+    aspects: np.ndarray | None = None
+    bodies: tuple[BodyShape, ...] = ()
+    outlines: tuple[np.ndarray, ...] = ()
+    solid: Mask | None = None
+    flow: Field | None = None
+    field_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         dimension = len(self.size)
@@ -101,6 +140,15 @@ class Scene:
                 f"{len(self.species_names)} species_names; "
                 f"expected 0..{len(self.species_names) - 1}."
             )
+        aspects = np.ones(len(radii)) if self.aspects is None else self.aspects
+        aspects = check.array("scene: aspects", aspects, (len(radii),))
+        if (aspects <= 0).any():
+            raise ConfigError(
+                f"scene: aspects must be positive, the smallest is {aspects.min():g}."
+            )
+        for number, line in enumerate(self.outlines):
+            check.array(f"scene: outline {number}", line, ("P", 2))
+        object.__setattr__(self, "aspects", aspects)
         object.__setattr__(self, "radii", radii)
         object.__setattr__(self, "species", species)
         for marker in self.markers:
@@ -111,10 +159,11 @@ class Scene:
                 raise ConfigError(
                     f"scene: view is (xmin, xmax, ymin, ymax) with min < max, got {self.view}."
                 )
-        if self.value_range is not None:
-            low, high = check.array("scene: value_range", self.value_range, (2,))
-            if not low < high:
-                raise ConfigError(f"scene: value_range needs low < high, got {self.value_range}.")
+        for name in ("value_range", "field_range"):
+            if (given := getattr(self, name)) is not None:
+                low, high = check.array(f"scene: {name}", given, (2,))
+                if not low < high:
+                    raise ConfigError(f"scene: {name} needs low < high, got {given}.")
 
     @property
     def dimension(self) -> int:
@@ -127,6 +176,11 @@ class Scene:
         return len(self.radii)
 
     @property
+    def beads(self) -> int:
+        """Number of beads B of all bodies."""
+        return sum(len(body.beads) for body in self.bodies)
+
+    @property
     def window(self) -> tuple[float, float, float, float]:
         """What is seen: (xmin, xmax, ymin, ymax) µm."""
         if self.view is not None:
@@ -136,10 +190,20 @@ class Scene:
     def evaluate_field(self, points: np.ndarray) -> np.ndarray:
         """The field [K] at points [K,2] µm; in 3D at half the height of the box."""
         assert self.field is not None
-        if self.dimension == 3:
-            height = np.full((len(points), 1), self.size[2] / 2)
-            points = np.concatenate([points, height], axis=1)
+        points = self._lifted(points)
         return check.array("scene: field(points)", self.field(points), (len(points),), finite=False)
+
+    def evaluate_flow(self, points: np.ndarray) -> np.ndarray:
+        """The flow [K,2] µm/s in the plane at points [K,2] µm; in 3D at half the height."""
+        assert self.flow is not None
+        points = self._lifted(points)
+        return check.array("scene: flow(points)", self.flow(points), points.shape)[:, :2]
+
+    def _lifted(self, points: np.ndarray) -> np.ndarray:
+        if self.dimension == 2:
+            return points
+        height = np.full((len(points), 1), self.size[2] / 2)
+        return np.concatenate([points, height], axis=1)
 
 
 def fit_view(

@@ -58,7 +58,12 @@ class JanusDiscs(Collection):
         return self._disc_transforms
 
     def set_discs(
-        self, place: np.ndarray, radius: np.ndarray, director: np.ndarray, rgba: np.ndarray
+        self,
+        place: np.ndarray,
+        radius: np.ndarray,
+        director: np.ndarray,
+        rgba: np.ndarray,
+        aspect: np.ndarray | None = None,
     ) -> None:
         """Place the discs.
 
@@ -67,6 +72,7 @@ class JanusDiscs(Collection):
             radius: [M] inches.
             director: [M,2 or 3]; a row of zeros or NaN means that the heading is not known: no cap.
             rgba: [M,4] colour of the front; the cap is a dark shade of it.
+            aspect: [M], length of spheroids along the director over their width; 1 if left out.
         """
         count = len(place)
         planar = director[:, :2]
@@ -77,11 +83,12 @@ class JanusDiscs(Collection):
             upright[:, None], (1.0, 0.0), planar / np.where(upright, 1.0, length)[:, None]
         )
         # The line lies inside, so that the outer rim is true to scale.
+        stretch = np.ones(count) if aspect is None else projected_aspect(aspect, director)
+        along = np.maximum(radius * stretch - self._half_line, 0.0)
         radius = np.maximum(radius - self._half_line, 0.0)
-        cosine, sine = radius * axis[:, 0], radius * axis[:, 1]
         matrices = np.zeros((count, 3, 3))
-        matrices[:, 0, 0], matrices[:, 0, 1] = cosine, -sine
-        matrices[:, 1, 0], matrices[:, 1, 1] = sine, cosine
+        matrices[:, 0, 0], matrices[:, 0, 1] = along * axis[:, 0], -radius * axis[:, 1]
+        matrices[:, 1, 0], matrices[:, 1, 1] = along * axis[:, 1], radius * axis[:, 0]
         matrices[:, 2, 2] = 1.0
         self._disc_transforms = np.repeat(matrices, _PATHS_PER_DISC, axis=0)
         level = np.zeros(count, int)
@@ -103,6 +110,20 @@ class JanusDiscs(Collection):
         edges: Any = np.stack([nothing, nothing, rim], axis=1).reshape(-1, 4)
         self.set_facecolor(faces)
         self.set_edgecolor(edges)
+
+
+def projected_aspect(aspect: np.ndarray, director: np.ndarray) -> np.ndarray:
+    """Length over width [M] of the shadow along z of spheroids with this aspect ratio [M].
+
+    director [M,2 or 3], of any length; where it is not known the shadow is that of a sphere.
+    """
+    if director.shape[1] == 2:
+        known = np.isfinite(director).all(axis=1) & (np.abs(director).sum(axis=1) > 0)
+        return np.where(known, aspect, 1.0)
+    square = np.sum(director**2, axis=1)
+    known = np.isfinite(square) & (square > 0)
+    rise = np.divide(director[:, 2] ** 2, square, out=np.ones(len(aspect)), where=known)
+    return np.sqrt(np.where(known, aspect**2 * (1 - rise) + rise, 1.0))
 
 
 def periodic_images(

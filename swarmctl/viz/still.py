@@ -12,7 +12,7 @@ from matplotlib.collections import EllipseCollection, PathCollection
 from matplotlib.figure import Figure
 
 from swarmctl.core.errors import ConfigError
-from swarmctl.viz import check, ground, shapes, style
+from swarmctl.viz import bodies, check, ground, shapes, style
 from swarmctl.viz.curves import CURVE_COLOURS
 from swarmctl.viz.files import save_figure
 from swarmctl.viz.frame import enlargement
@@ -35,6 +35,8 @@ def still(
     metric_label: str = "mean distance from the source (µm)",
     present: np.ndarray | None = None,
     also: Sequence[str] = (),
+    beads: np.ndarray | None = None,
+    field_values: np.ndarray | None = None,
 ) -> list[Path]:
     """Draw trajectories coloured by time beside a measure of success over time.
 
@@ -49,6 +51,8 @@ def still(
         metric_label: what the metric is, with units.
         present: bool [T,N]; all if left out.
         also: further formats to write.
+        beads: [T,B,D] µm, beads of the scene's bodies; drawn pale at the start.
+        field_values: the field at the end, as for `FrameRenderer.draw`.
 
     Returns the paths written. Raises ConfigError for wrong shapes.
     """
@@ -64,13 +68,17 @@ def still(
     if present is None:
         present = np.ones((steps, scene.count), bool)
     present = check.array("still: present", present, (steps, scene.count), dtype=bool)
+    if scene.bodies and beads is not None:
+        wanted = (steps, scene.beads, scene.dimension)
+        beads = check.array("still: beads", beads, wanted, finite=False)
     curves = {
         label: check.array(f"still: metric {label!r}", curve, (steps,), finite=False)
         for label, curve in (metric or {}).items()
     }
 
     figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor=style.PAPER)
-    _draw_panel(figure, scene, np.where(present[..., None], position, np.nan), director, times)
+    shown = np.where(present[..., None], position, np.nan)
+    _draw_panel(figure, scene, shown, director, times, beads, field_values)
     left, width = 0.605, 0.365
     title = textwrap.fill(scene.title, 38)
     figure.text(
@@ -109,7 +117,13 @@ def still(
 
 
 def _draw_panel(
-    figure: Figure, scene: Scene, position: np.ndarray, director: np.ndarray, times: np.ndarray
+    figure: Figure,
+    scene: Scene,
+    position: np.ndarray,
+    director: np.ndarray,
+    times: np.ndarray,
+    beads: np.ndarray | None,
+    field_values: np.ndarray | None,
 ) -> None:
     x_low, x_high, y_low, y_high = scene.window
     room = (0.02, 0.13, 0.445, 0.845)
@@ -120,9 +134,18 @@ def _draw_panel(
     x, y = room[0] + (room[2] - wide) / 2, room[1] + (room[3] - high) / 2
     axes = figure.add_axes((x, y, wide, high))
     field = ground.draw_field(axes, scene)
+    if field_values is not None:
+        ground.set_field(axes, scene, field_values)
+    ground.draw_flow(axes, scene)
+    ground.draw_walls(axes, scene, 1.1)
     ground.draw_box(axes, scene, 1.0)
     ground.draw_markers(axes, scene, 12)
 
+    if scene.bodies and beads is not None:
+        for when, alpha, order in ((0, 0.3, 2.0), (-1, 1.0, 4.5)):
+            paths = bodies.BodyPaths(axes, scale * 72, 0.8)
+            paths.set_zorder(order)
+            paths.place(scene, beads[when], alpha)
     segments, age, _ = shapes.trail_segments(position, scene.size, scene.periodic)
     middle = (times[:-1] + times[1:]) / 2
     colours = ((middle - times[0]) / (times[-1] - times[0]) * _TIME_COLOURS).astype(int)
@@ -138,8 +161,10 @@ def _draw_panel(
     enlarged = enlargement(scene, scale * 72)
     radius = scene.radii * enlarged
     start = np.isfinite(position[0]).all(axis=1)
+    assert scene.aspects is not None
+    reach = radius * np.maximum(scene.aspects, 1.0)
     place, index = shapes.periodic_images(
-        position[0][start], radius[start], scene.size, scene.periodic
+        position[0][start], reach[start], scene.size, scene.periodic
     )
     diameter = 2 * radius[start][index]
     axes.add_collection(
@@ -158,15 +183,14 @@ def _draw_panel(
         autolim=False,
     )
     end = np.isfinite(position[-1]).all(axis=1)
-    place, index = shapes.periodic_images(
-        position[-1][end], radius[end], scene.size, scene.periodic
-    )
+    place, index = shapes.periodic_images(position[-1][end], reach[end], scene.size, scene.periodic)
     index = np.flatnonzero(end)[index]
     discs = shapes.JanusDiscs(axes, 0.7)
     discs.set_zorder(5)
     assert scene.species is not None
     front = np.array([[*style.species_rgb(kind), 1.0] for kind in scene.species]).reshape(-1, 4)
-    discs.set_discs(place, radius[index] * scale, director[index], front[index])
+    aspects = scene.aspects[index]
+    discs.set_discs(place, radius[index] * scale, director[index], front[index], aspects)
     axes.add_collection(discs, autolim=False)
 
     ground.draw_scale_bar(figure, scene, x, y - 0.037, wide, 12)

@@ -13,6 +13,10 @@ INK = "#1d2730"
 MUTED = "#5d6a75"
 HAIRLINE = "#c3ccd4"
 PAPER = "#ffffff"
+WALL = "#c5ccd3"
+WALL_EDGE = "#55616c"
+ARROW = "#8fa3b5"
+BODY_COLOURS = ("#93a5b6", "#c2a878", "#9db59a", "#b39ab5")
 
 # Okabe and Ito's palette, in an order that keeps neighbours apart on the blue-grey field.
 SPECIES_COLOURS = (

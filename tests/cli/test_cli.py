@@ -165,6 +165,67 @@ def test_evaluate_and_info_and_render_take_the_folder_of_a_run(trained, call, tm
     assert [path.name for path in again.iterdir()] == ["still.png"]
 
 
+WORLD = """
+[box]
+size = ["40 um", "40 um"]
+
+[[species]]
+name = "swimmer"
+count = 3
+
+[run]
+time = "0.4 s"
+every = "0.2 s"
+"""
+
+
+def test_simulate_draws_records_and_sums_up(call, tmp_path):
+    (tmp_path / "world.toml").write_text(WORLD)
+    out = tmp_path / "run"
+    options = ("--out", out, "--formats", "gif", "--size", 180, "--no-progress")
+    status, text, err = call("simulate", tmp_path / "world.toml", "--speed", "2 um/s", *options)
+    assert (status, err) == (0, "")
+    assert text.startswith("3 colloids, 0.4 s in steps of 1 ms")
+    assert "\nswimmer: 3, MSD " in text
+    names = ["trajectory.h5md", "still.png", "movie.gif"]
+    assert text.split("\n")[-4:-1] == [str(out / name) for name in names]
+    assert len(read_trajectory(out)) == 3
+    status, text, err = call("simulate", "--resume", "--out", out, "--formats", "--no-progress")
+    assert (status, err) == (0, "")
+
+
+def test_mistakes_of_simulate_are_one_line_and_leave_nothing(fails, tmp_path):
+    file = tmp_path / "world.toml"
+    file.write_text(WORLD)
+    out = ("--out", tmp_path / "run")
+    for arguments, words in (
+        ((), "give a world file"),
+        (("none.toml",), "none.toml: no such world file"),
+        ((file, "--set", "box.sise=3"), "Did you mean 'size'?"),
+        ((file, "--time", "3 um"), "'3 um' is a [length]"),
+        ((file, "--every", "0.25"), "Nearest that fit: 0.2 s or 0.3 s"),
+        ((file, "--speed", "9 um/s"), "is not within 0 and 5 µm/s"),
+        ((file, "--size", "5"), "size at least 160"),
+        (("--resume",), "no such folder"),
+    ):
+        assert words in fails("simulate", *arguments, *out)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_interrupted_simulation_says_how_to_go_on(call, tmp_path, monkeypatch):
+    (tmp_path / "world.toml").write_text(WORLD)
+
+    def interrupted(self, state):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("swarmctl.training.simulate.Mover.advance", interrupted)
+    out = tmp_path / "my run"
+    options = ("--no-progress", "--out", out)
+    status, _, err = call("simulate", tmp_path / "world.toml", *options)
+    assert status == 130
+    assert f"Go on with: swarmctl simulate --resume --out {shlex.quote(str(out))}" in err
+
+
 def test_list_shows_names_and_keys(call):
     status, text, err = call("list")
     assert (status, err) == (0, "")

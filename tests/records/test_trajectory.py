@@ -1,6 +1,7 @@
 """What was written is what is read, from journal and H5MD alike; nothing is overwritten."""
 
 import dataclasses
+import json
 import re
 import warnings
 
@@ -16,6 +17,8 @@ from swarmctl.records.trajectory import (
     Channel,
     TrajectorySpec,
     TrajectoryWriter,
+    body_frame,
+    body_layout,
     channels_like,
     export_trajectory,
     find_journals,
@@ -438,3 +441,117 @@ def test_a_disk_too_full_to_close_a_segment_keeps_the_journal(tmp_path, monkeypa
     check(read_trajectory(tmp_path), 3)
     assert repair(tmp_path).frames == 3
     check(read_trajectory(tmp_path), 3)
+
+
+def with_bodies(dimension):
+    """A spec with two bodies of three and two beads, and what frame k holds of them."""
+    spec = make_spec(
+        dimension, bodies=("rod", "disc"), bead_radius=(2, 2, 2, 1, 1), body_of_bead=(0, 0, 0, 1, 1)
+    )
+
+    def bodies(k):
+        draw = np.random.default_rng(1000 + k)
+        turn = (2, 4) if dimension == 3 else (2,)
+        rate = (2, 3) if dimension == 3 else (2,)
+        shapes = {
+            "centre": (2, dimension),
+            "orientation": turn,
+            "velocity": (2, dimension),
+            "angular_velocity": rate,
+            "bead": (5, dimension),
+            "bead_force": (5, dimension),
+        }
+        return {n: draw.normal(0, 100, s).astype("float32") for n, s in shapes.items()}
+
+    return spec, bodies
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_bodies_come_back_bit_for_bit_from_journal_and_file(tmp_path, dimension):
+    spec, bodies = with_bodies(dimension)
+
+    def same(read, count):
+        check(read, count, dimension)
+        assert read.bodies.name == ("rod", "disc")
+        np.testing.assert_array_equal(read.bodies.bead_radius, [2, 2, 2, 1, 1])
+        np.testing.assert_array_equal(read.bodies.body_of_bead, [0, 0, 0, 1, 1])
+        for k in range(count):
+            for name, values in bodies(k).items():
+                np.testing.assert_array_equal(getattr(read.bodies, name)[k], values)
+
+    with TrajectoryWriter(tmp_path, spec, frames_per_segment=3) as writer:
+        for k in range(4):
+            writer.write({**make_frame(k, dimension), "bodies": bodies(k)})
+        same(read_trajectory(tmp_path), 4)
+    same(read_trajectory(tmp_path), 4)
+    assert read_trajectory(tmp_path).units["bodies.bead_force"] == "pN"
+    with TrajectoryWriter(tmp_path, spec, append=True) as writer:
+        writer.write({**make_frame(4, dimension), "bodies": None})
+    assert np.isnan(read_trajectory(tmp_path).bodies.bead[4]).all()
+
+
+def test_bodies_have_h5md_groups_and_mdanalysis_still_opens_the_colloids(tmp_path):
+    spec, bodies = with_bodies(2)
+    with TrajectoryWriter(tmp_path, spec) as writer:
+        for k in range(3):
+            writer.write({**make_frame(k), "bodies": bodies(k)})
+    with h5py.File(tmp_path / "trajectory.h5md") as file:
+        # Readers take the first group by name.
+        assert next(iter(file["particles"])) == "trajectory"
+        beads, found = file["particles/trajectory_beads"], file["particles/trajectory_bodies"]
+        for group in (beads, found):
+            assert group["box"].attrs["dimension"] == 3
+            assert group["position/step"] == file["particles/trajectory/position/step"]
+        assert list(found["name"]) == [b"rod", b"disc"]
+        assert list(beads["body"]) == [0, 0, 0, 1, 1]
+        assert list(beads["radius"]) == [2000, 2000, 2000, 1000, 1000]
+        assert beads["radius"].attrs["unit"] == "nm"
+        np.testing.assert_allclose(
+            beads["position/value"][1, :, :2], bodies(1)["bead"] * 1e3, rtol=1e-6
+        )
+    MDAnalysis = pytest.importorskip("MDAnalysis")
+    universe = MDAnalysis.Universe(str(tmp_path / "trajectory.h5md"), to_guess=())
+    assert universe.trajectory.n_atoms == N
+    assert universe.trajectory.n_frames == 3
+    universe.trajectory.close()
+
+
+def test_a_record_from_before_there_were_bodies_still_reads(tmp_path):
+    write(tmp_path, 3)
+    path = tmp_path / "trajectory.h5md"
+    with h5py.File(path, "r+") as file:
+        old = json.loads(file["parameters/swarmctl/specification"][()])
+        for name in ("bodies", "bead_radius", "body_of_bead"):
+            del old[name]
+        del file["parameters/swarmctl/specification"]
+        file["parameters/swarmctl/specification"] = json.dumps(old)
+    check(read_trajectory(path), 3)
+    assert read_trajectory(path).bodies is None
+
+
+def test_beads_and_bodies_must_match():
+    for changes, words in (
+        ({"bead_radius": (1.0,)}, "1 bead radii, but the bodies of 0 beads"),
+        ({"bodies": ("rod",)}, "there are 1 of them; every body needs a bead"),
+        ({"bead_radius": (1.0,), "body_of_bead": (0,)}, r"belong to the bodies \[0\], but there"),
+    ):
+        with pytest.raises(RecordError, match=words):
+            make_spec(**changes)
+
+
+def test_what_an_engine_shows_of_bodies_is_unwrapped():
+    class Seen:
+        centre = np.float32([[95, 10], [5, 5]])
+        image = np.int32([[-1, 0], [0, 2]])
+        angle = velocity = angular_velocity = np.zeros(2, "float32")
+        bead = np.float32([[93, 10], [97, 10], [5, 5]])
+        bead_radius = np.float32([2, 2, 3])
+        body_of_bead = np.int32([0, 0, 1])
+        bead_force = np.zeros((3, 2), "float32")
+
+    frame = body_frame(Seen, (100.0, 80.0))
+    np.testing.assert_array_equal(frame["centre"], [[-5, 10], [5, 165]])
+    np.testing.assert_array_equal(frame["bead"], [[-7, 10], [-3, 10], [5, 165]])
+    assert body_layout(("a", "b"), Seen)["body_of_bead"] == (0, 0, 1)
+    assert body_layout((), None) == {}
+    assert body_frame(None, (1.0, 1.0)) is None

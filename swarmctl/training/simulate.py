@@ -1,0 +1,371 @@
+"""The verb `simulate`: a world from a file, recorded as it goes, drawn and summed up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from swarmctl.core.command import Command, FieldCommand, check_channels
+from swarmctl.core.contracts import Flags, raise_flags
+from swarmctl.core.errors import ConfigError, SwarmctlError
+from swarmctl.core.grids import load_function
+from swarmctl.core.state import SwarmState
+from swarmctl.engines.jax_engine import JaxEngine
+from swarmctl.records.arrays import write_json_atomic
+from swarmctl.records.provenance import versions
+from swarmctl.records.run_folder import RunFolder
+from swarmctl.records.trajectory import (
+    TrajectorySpec,
+    TrajectoryWriter,
+    body_frame,
+    body_layout,
+    channels_like,
+    read_trajectory,
+)
+from swarmctl.training.checkpoint import FILE, load_checkpoint, save_checkpoint
+from swarmctl.training.configs import SimulateConfig
+from swarmctl.training.world_file import Drive, Simulation, load_simulation
+from swarmctl.training.world_picture import chemical_channel, write_pictures
+from swarmctl.training.world_summary import format_summary, summarise
+from swarmctl.viz.movie import MovieFiles
+
+Array = jax.Array
+
+CHECKPOINT_SECONDS = 10.0
+"""Wall time between checkpoints; a simulation that was killed repeats at most so much."""
+MOST_CELLS = 2**16
+"""A chemical's grid is recorded up to this size; a larger one would swell every frame."""
+TRAJECTORY = "trajectory.h5md"
+
+
+@dataclass(frozen=True)
+class SimulateResult:
+    """A finished simulation.
+
+    Attributes:
+        path: its folder.
+        trajectory: the H5MD file.
+        still, movie: the pictures.
+        summary: what `summary.json` holds: per species `count`, `diffusion` (bare, µm²/s),
+            `msd` (pairs of lag s and mean squared displacement µm²), `effective_diffusion` (µm²/s,
+            from the longest lag); per body `displacement` µm; and `particle_steps_per_second`.
+        text: the summary in words.
+    """
+
+    path: Path
+    trajectory: Path
+    still: Path
+    movie: MovieFiles
+    summary: Mapping[str, Any]
+    text: str
+
+
+def simulate(config: SimulateConfig, say: Callable[[str], None] = print) -> SimulateResult:
+    """Simulate a world, write its trajectory frame by frame, then a still, a movie, a summary.
+
+    The folder holds config.toml (all keys), run.json, trajectory.h5md, checkpoint.safetensors,
+    summary.json and the pictures. A simulation that was killed goes on with `resume=True` and ends
+    bit-equal on the same device. Nothing is written before world, drive and start are known to be
+    good. Raises ConfigError, UnknownNameError, UnitError, RunFolderError, PlacementError,
+    CapabilityError, PhysicsError.
+    """
+    if config.resume:
+        run = RunFolder.open(config.out)
+        simulation = load_simulation(config.out)
+        _check_same(config, simulation)
+        mover = Mover(simulation)
+    else:
+        if not config.world:
+            raise ConfigError("simulate: give a world file, such as examples/worlds/swarm.toml.")
+        simulation = load_simulation(config.world, config.set, _changes(config))
+        # Before the folder is touched: an impossible world must not cost the run that is there.
+        mover = Mover(simulation)
+        mover.start()
+        run = RunFolder.create(config.out, simulation.tables(), "simulate", config.overwrite)
+    with run:
+        seconds, steps = _record(run.path, mover, config.progress)
+        trajectory = read_trajectory(run.path / TRAJECTORY)
+        summary = summarise(simulation, trajectory)
+        if seconds > 0:
+            summary["particle_steps_per_second"] = steps * simulation.world.capacity / seconds
+        write_json_atomic(run.path / "summary.json", summary)
+        lines = format_summary(simulation, summary)
+        still, movie = write_pictures(
+            run.path,
+            simulation.world,
+            trajectory,
+            title=simulation.run.title,
+            caption=tuple(lines),
+            formats=config.formats,
+            pictures=config.pictures,
+            fps=config.fps,
+            size=config.size,
+        )
+    files = [run.path / TRAJECTORY, still, *movie.paths]
+    text = "\n".join([*lines, *map(str, files)])
+    text += "".join(f"\nno {name}: {why}" for name, why in movie.skipped.items())
+    say(text)
+    return SimulateResult(run.path, run.path / TRAJECTORY, still, movie, summary, text)
+
+
+def _changes(config: SimulateConfig) -> dict[str, Any]:
+    given = {
+        "time": config.time,
+        "interval": config.interval,
+        "every": config.every,
+        "seed": config.seed,
+        "drive.speed": config.speed,
+        "drive.turn_rate": config.turn_rate,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _check_same(config: SimulateConfig, simulation: Simulation) -> None:
+    """Refuse to go on with other keys than those of the simulation in the folder."""
+    changes = _changes(config)
+    if not config.world and (config.set or changes):
+        raise ConfigError(
+            "simulate: resume goes on with the simulation's own keys; leave "
+            f"{'set' if config.set else next(iter(changes))} out."
+        )
+    if config.world and load_simulation(config.world, config.set, changes) != simulation:
+        raise ConfigError(
+            f"simulate: resume goes on with the keys in {config.out}, but {config.world} with "
+            "these options has others. Leave the world file and the options out, or choose "
+            "another folder."
+        )
+
+
+class Mover:
+    """Moves a world from one recorded frame to the next, reproducibly from any of them.
+
+    Raises ConfigError, CapabilityError or PlacementError for a simulation that cannot be run.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation = simulation
+        world, run = simulation.world, simulation.run
+        self.engine = JaxEngine(world, run.interval)
+        self.params = self.engine.params()
+        self.space = self.engine.space(self.params)
+        self._start_key, self._key = jax.random.split(jax.random.key(run.seed))
+        shapes = jax.eval_shape(self.engine.init, self._start_key, self.params)
+        self.shapes = shapes
+        self._command = _commander(simulation, self.engine, self.space)
+        observed = jax.eval_shape(self.engine.observe_state, shapes, self.params)
+        try:
+            command = jax.eval_shape(self._command, observed)
+        except SwarmctlError:
+            raise
+        except Exception as error:  # whatever a user's function does under tracing
+            raise _bad_control(run.drive, str(error).partition("\n")[0]) from None
+        if not isinstance(command, Command):
+            raise _bad_control(run.drive, f"it returned {type(command).__name__}")
+        check_channels(command.channels, self.engine.spec)
+        try:
+            jax.eval_shape(self._chunk, shapes, self.params)
+        except (TypeError, ValueError, IndexError) as error:
+            raise _bad_control(run.drive, str(error).partition("\n")[0]) from None
+        self._first: Any = None
+        self._advance = jax.jit(self._chunk)
+        self._observe = jax.jit(self.engine.observe_state)
+
+    def start(self) -> Any:
+        """The state at time 0. Raises PlacementError if colloids overlap."""
+        if self._first is None:
+            state = jax.jit(self.engine.init)(self._start_key, self.params)
+            self.engine.check_start(state)
+            self._first = state
+        return self._first
+
+    def observe(self, state: Any) -> SwarmState:
+        """What is seen of a state, as NumPy arrays."""
+        seen: SwarmState = jax.tree.map(np.asarray, self._observe(state, self.params))
+        return seen
+
+    def _chunk(self, state: Any, params: Any) -> tuple[Any, Command, Command, Flags]:
+        engine = self.engine
+
+        def body(state: Any, _: None) -> tuple[Any, tuple[Command, Command, Flags]]:
+            command = self._command(engine.observe_state(state, params))
+            # By the step, so that a resumed run meets the same noise.
+            key = jax.random.fold_in(self._key, state.step)
+            state, applied, flags = engine.advance(key, state, command, params)
+            return state, (command, applied, flags)
+
+        count = self.simulation.run.intervals_per_frame
+        state, (asked, applied, flags) = jax.lax.scan(body, state, None, length=count)
+        last = partial(jax.tree.map, lambda leaf: leaf[-1])
+        return state, last(asked), last(applied), jax.tree.map(lambda f: f.any(axis=0), flags)
+
+    def advance(self, state: Any) -> tuple[Any, Command, Command]:
+        """The state one frame later, and the last command, requested and applied.
+
+        Raises PhysicsError if the motion failed.
+        """
+        state, asked, applied, flags = self._advance(state, self.params)
+        raise_flags(jax.tree.map(np.asarray, flags), self.engine.spec)
+        return state, asked, applied
+
+
+def _bad_control(drive: Drive, why: str) -> ConfigError:
+    return ConfigError(
+        f"run.drive.control {drive.control!r}: {why}. It must be a function (SwarmState, Space) -> "
+        "Command made of jax.numpy operations, with arrays for all colloids."
+    )
+
+
+def _commander(
+    simulation: Simulation, engine: JaxEngine, space: Any
+) -> Callable[[SwarmState], Command]:
+    """The command as a function of what is observed."""
+    world, drive = simulation.world, simulation.run.drive
+    if drive.control:
+        function = load_function(drive.control, "run.drive.control")
+        return lambda state: function(state, space)
+    dtype = engine.spec.dtype
+    slots = np.asarray(world.species_of_slot)
+
+    def column(name: str) -> Array | None:
+        values = drive.per_species(name, world)
+        return None if values is None else jnp.asarray(np.asarray(values)[slots], dtype)
+
+    turn = column("turn_rate")
+    if turn is not None and world.dimension == 3:
+        turn = turn[:, None] * jnp.asarray([0, 0, 1], dtype)
+    field = None
+    if (given := drive.field) is not None:
+        zero = (0.0,) * world.dimension
+        field = FieldCommand(
+            bias=jnp.asarray(given.bias or zero, dtype),
+            amplitude=jnp.asarray(given.amplitude or zero, dtype),
+            axis=jnp.asarray(given.axis, dtype),
+            frequency=jnp.asarray(given.frequency, dtype),
+            phase=jnp.asarray(given.phase, dtype),
+            gradient=jnp.asarray(given.gradient or (zero,) * world.dimension, dtype),
+        )
+    command = Command(speed=column("speed"), turn_rate=turn, power=column("power"), field=field)
+    return lambda state: command
+
+
+def _record(folder: Path, mover: Mover, progress: bool) -> tuple[float, int]:
+    """Simulate what is missing in a folder; return seconds and time steps, without compilation."""
+    simulation, engine = mover.simulation, mover.engine
+    run, last = simulation.run, simulation.run.frames
+    if (folder / FILE).exists():
+        state, about = load_checkpoint(folder, mover.shapes)
+        frame = int(about["frame"])
+    else:
+        state, frame = mover.start(), 0
+    seen = mover.observe(state)
+    _, *commands, _ = jax.eval_shape(mover._chunk, mover.shapes, mover.params)
+    spec = _specification(simulation, engine, seen, commands)
+    steps = round(run.every / simulation.world.time_step)
+    timed, moved = 0.0, 0
+    total = round(run.time, 9)
+    with (
+        TrajectoryWriter(folder / TRAJECTORY, spec, last + 1, append=True) as writer,
+        tqdm(
+            total=total,
+            initial=frame * run.every,
+            unit="s",
+            disable=not progress,
+            bar_format="{l_bar}{bar}| {n:.4g}/{total:.4g} s [{elapsed}<{remaining}]",
+        ) as bar,
+    ):
+        if writer.frames == 0:
+            writer.write(_frame(seen, simulation, mover))
+        saved = time.perf_counter()
+        for number in range(frame + 1, last + 1):
+            begun = time.perf_counter()
+            state, requested, applied = mover.advance(state)
+            if number > frame + 1 or last == frame + 1:
+                timed, moved = timed + time.perf_counter() - begun, moved + steps
+            # A resumed run repeats what came after its checkpoint; those frames are there already.
+            if number >= writer.frames:
+                writer.write(_frame(mover.observe(state), simulation, mover, requested, applied))
+            if time.perf_counter() - saved > CHECKPOINT_SECONDS and number < last:
+                save_checkpoint(folder, state, {"frame": str(number)})
+                saved = time.perf_counter()
+            bar.update(run.every)
+    if frame < last:
+        save_checkpoint(folder, state, {"frame": str(last)})
+    return timed, moved
+
+
+def _channels(command: Command) -> dict[str, Any]:
+    """Channels of a command in use, the field's numbers under `field`."""
+    named = {name: getattr(command, name) for name in sorted(command.channels)}
+    if command.field is not None:
+        field = command.field
+        names = ("bias", "amplitude", "axis", "frequency", "phase", "gradient")
+        named["field"] = {name: np.asarray(getattr(field, name)) for name in names}
+    return {n: v if n == "field" else np.asarray(v) for n, v in named.items()}
+
+
+def _specification(
+    simulation: Simulation, engine: JaxEngine, seen: SwarmState, commands: Sequence[Command]
+) -> TrajectorySpec:
+    # What is applied may have more channels than what was asked for: a delay knows all of them.
+    blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), commands)
+    channels = {name: value for command in blank for name, value in _channels(command).items()}
+    spec = engine.spec
+    return TrajectorySpec(
+        colloids=spec.capacity,
+        size=spec.box,
+        periodic=spec.periodic,
+        dtype=str(seen.position.dtype),
+        commands=channels_like(channels),
+        observables=channels_like(_chemicals(simulation, seen)),
+        metadata={
+            "simulation": simulation.tables(),
+            "versions": versions(),
+            "time_step": spec.time_step,
+            "control_interval": spec.control_interval,
+        },
+        **body_layout(spec.bodies, seen.bodies),
+    )
+
+
+def _chemicals(simulation: Simulation, seen: SwarmState) -> dict[str, Any]:
+    """Grids of the chemicals, as far as they are small enough to be recorded."""
+    if seen.chemicals is None:
+        return {}
+    fields = zip(simulation.world.chemicals, seen.chemicals.fields, strict=True)
+    return {chemical_channel(c.name): f for c, f in fields if f.size <= MOST_CELLS}
+
+
+def _frame(
+    seen: SwarmState,
+    simulation: Simulation,
+    mover: Mover,
+    requested: Command | None = None,
+    applied: Command | None = None,
+) -> dict[str, Any]:
+    return {
+        # Not the state's float32: an hour in steps of a millisecond would be off.
+        "time": int(seen.step) * mover.engine.spec.control_interval,
+        "step": seen.step,
+        "episode": 0,
+        "position": np.asarray(seen.unwrapped(mover.space)),
+        "velocity": seen.velocity,
+        "director": seen.director,
+        "identity": seen.identity,
+        "species": seen.species,
+        "present": seen.present,
+        "oriented": seen.oriented,
+        "controllable": seen.controllable,
+        "requested": None if requested is None else _channels(requested),
+        "applied": None if applied is None else _channels(applied),
+        "observables": _chemicals(simulation, seen),
+        "bodies": body_frame(seen.bodies, mover.engine.spec.box),
+    }
