@@ -53,10 +53,11 @@ def _thermal(
     friction, mass = (jnp.broadcast_to(x, (components, x.shape[-1])).T for x in (friction, mass))
     first, second = jax.random.normal(key, (2, *friction.shape), friction.dtype)
     thermal = params.thermal_energy
-    return Momentum(
-        jnp.sqrt(thermal / mass) * first,
-        jnp.sqrt(2 * friction * thermal * config.time_step) * second,
-    )
+    impulse = jnp.sqrt(2 * friction * thermal * config.time_step) * second
+    b = 1 / (1 + friction * config.time_step / (2 * mass))
+    # The half-step velocity and the impulse that led to it are correlated.
+    velocity = jnp.sqrt(b) * (jnp.sqrt(thermal / mass) * first + impulse / (2 * mass))
+    return Momentum(velocity, impulse)
 
 
 def _bodies(
