@@ -44,6 +44,11 @@ class Rod:
         x = np.linspace(-half, half, count) if count > 1 else np.zeros(1)
         return np.stack([x, 0 * x, 0 * x], axis=-1)
 
+    @property
+    def hole(self) -> float:
+        """Radius in µm around the centre that the outline encloses, 0 if it is open."""
+        return 0.0
+
     def filled(self) -> np.ndarray:
         """Centres [B,3] µm of the beads that the fluid feels."""
         return self.outline()
@@ -72,6 +77,11 @@ class Cross:
         x = np.linspace(-half, half, 2 * arm + 1)
         bar = np.stack([x, 0 * x, 0 * x], axis=-1)
         return np.concatenate([bar, np.delete(bar, arm, axis=0)[:, [1, 0, 2]]])
+
+    @property
+    def hole(self) -> float:
+        """Radius in µm around the centre that the outline encloses, 0 if it is open."""
+        return 0.0
 
     def filled(self) -> np.ndarray:
         """Centres [B,3] µm of the beads that the fluid feels."""
@@ -102,6 +112,11 @@ class Disc:
     def outline(self) -> np.ndarray:
         """Centres [B,3] µm of the beads that colloids touch."""
         return self._ring(self.radius - self.diameter / 2)
+
+    @property
+    def hole(self) -> float:
+        """Radius in µm around the centre that the outline encloses, 0 if it is open."""
+        return self.radius - self.diameter / 2
 
     def filled(self) -> np.ndarray:
         """Centres [B,3] µm of the beads that the fluid feels."""
@@ -140,6 +155,11 @@ class Ngon:
     def outline(self) -> np.ndarray:
         """Centres [B,3] µm of the beads that colloids touch."""
         return self._ring(self.radius)
+
+    @property
+    def hole(self) -> float:
+        """Radius in µm around the centre that the outline encloses, 0 if it is open."""
+        return self.radius * math.cos(math.pi / self.sides)
 
     def filled(self) -> np.ndarray:
         """Centres [B,3] µm of the beads that the fluid feels."""

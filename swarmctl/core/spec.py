@@ -58,6 +58,8 @@ class EngineSpec:
         capabilities: command channels that it takes.
         time_step: s; None where there is none (hardware).
         field_max: largest strength (mT), gradient (mT/µm) and frequency (Hz) of a global field.
+        power_max: highest illumination per species, 0 for those that are not driven by light.
+        offset_max: largest offset in µm of a spot from its colloid, per species.
         bodies: name of every rigid body.
         beads: number of beads of every rigid body.
     """
@@ -78,6 +80,8 @@ class EngineSpec:
     capabilities: frozenset[str]
     time_step: float | None = None
     field_max: tuple[float, float, float] | None = None
+    power_max: tuple[float, ...] = ()
+    offset_max: tuple[float, ...] = ()
     bodies: tuple[str, ...] = ()
     beads: tuple[int, ...] = ()
 

@@ -94,6 +94,8 @@ class JaxEngine(PureEngine):
                     world.field.frequency_max,
                 )
             ),
+            power_max=tuple(0.0 if s.actuator is None else s.actuator.power_max for s in species),
+            offset_max=tuple(0.0 if s.actuator is None else s.actuator.offset_max for s in species),
             bodies=tuple(b.name for b in world.bodies for _ in range(b.count)),
             beads=tuple(len(b.shape.outline()) for b in world.bodies for _ in range(b.count)),
         )

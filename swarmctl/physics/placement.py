@@ -15,11 +15,12 @@ from swarmctl.core.errors import PlacementError
 from swarmctl.core.state import Space
 from swarmctl.core.tree import pytree
 from swarmctl.core.wall_geometry import clearance
-from swarmctl.core.world import Body, Placement, Species, World
+from swarmctl.core.world import Body, Species, World
 from swarmctl.physics import neighbours
 from swarmctl.physics.bodies import BodyParams, bead_arms
 from swarmctl.physics.neighbours import NeighbourList, smallest_gap
 from swarmctl.physics.parameters import MotionParams
+from swarmctl.physics.regions import confine, draw_directors, draw_positions, isotropic
 from swarmctl.physics.walls import free_of_walls, push_off
 
 Array = jax.Array
@@ -30,6 +31,8 @@ LISTED_FROM = 400
 """With more spheres, neighbour lists are faster than testing all pairs."""
 MOST_DRAWS = 200
 """Redraws of what touches a wall before placement gives up."""
+MOST_ESCAPES = 20
+"""Redraws of what is wedged between bodies or walls before placement gives up."""
 _GAP = 1e-4  # relative gap that is aimed at, so that rounding leaves no contact
 
 
@@ -59,14 +62,19 @@ def place(key: Array, world: World, params: MotionParams) -> Placed:
     if params.bodies is not None:
         body_key, turn_key = jax.random.split(jax.random.fold_in(key, 1))
         orientation = _draw_orientations(turn_key, world, dtype)
-        centre = _draw_free(body_key, world.bodies, world, params, orientation)
+        blocked = _bodies_blocked(world, params, orientation)
+        centre = _draw_free(body_key, world.bodies, world, dtype, blocked)
         centre, overlap = _separate_bodies(centre, orientation, world, params)
         beads = _beads(centre, orientation, params.bodies)
-    position = _draw_free(position_key, world.species, world, params)
-    director = _draw_directors(director_key, world.species, world, dtype)
+    blocked = _colloids_blocked(world, params, centre)
+    position = _draw_free(position_key, world.species, world, dtype, blocked)
+    director = draw_directors(director_key, world.species, world, dtype)
     if world.contacts and (world.capacity > 1 or beads is not None):
-        position, stuck = _separate(position, world, params, beads)
-        overlap |= stuck
+        relaxed = _separate(position, world, params, beads)
+        if params.bodies is not None or params.walls is not None:
+            relaxed = _free_the_wedged(position_key, relaxed, world, params, beads, blocked)
+        position = relaxed.position
+        overlap |= relaxed.left
     if params.walls is not None:
         overlap |= ~_clear(position, _extent(params), world, params).all()
         if beads is not None and params.bodies is not None:
@@ -130,31 +138,19 @@ def _draw_free(
     key: Array,
     things: Sequence[Species | Body],
     world: World,
-    params: MotionParams,
-    orientation: Array | None = None,
+    dtype: jnp.dtype,
+    blocked: Callable[[Array], Array] | None,
 ) -> Array:
-    """Draw positions; those that touch a wall are drawn again, a limited number of times.
-
-    With orientations, the things are the bodies.
+    """Draw positions [N,D] µm; those that are `blocked`, bool [N], are drawn again, a limited
+    number of times.
     """
-    dtype = params.size.dtype
-    position = _draw_positions(key, things, world, dtype)
-    if params.walls is None:
+    position = draw_positions(key, things, world, dtype)
+    if blocked is None:
         return position
-
-    def blocked(position: Array) -> Array:
-        if orientation is None:
-            return ~_clear(position, _extent(params), world, params)
-        assert params.bodies is not None
-        beads = _beads(position, orientation, params.bodies)
-        bad = ~_clear(beads, params.bodies.radius, world, params)
-        owner = np.asarray(params.bodies.owner)
-        member = owner == np.arange(params.bodies.count)[:, None]
-        return (jnp.asarray(member) & bad).any(axis=1)
 
     def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         position, bad, draw = carry
-        again = _draw_positions(jax.random.fold_in(key, draw), things, world, dtype)
+        again = draw_positions(jax.random.fold_in(key, draw), things, world, dtype)
         position = jnp.where(bad[:, None], again, position)
         return position, blocked(position), draw + 1
 
@@ -166,76 +162,52 @@ def _draw_free(
     return position
 
 
-def _region(thing: Species | Body, world: World) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper corner [D] of where centres may be, for region box."""
-    reach = thing.largest_radius if isinstance(thing, Species) else thing.reach
-    margin = np.asarray([reach if kind == "hard" else 0 for kind in world.box.boundaries])
-    return margin, np.asarray(world.box.size) - margin
+def _bodies_blocked(
+    world: World, params: MotionParams, orientation: Array
+) -> Callable[[Array], Array] | None:
+    """Whether bodies with these centres [M,D] touch a wall, bool [M]; None without walls."""
+    about = params.bodies
+    if params.walls is None or about is None:
+        return None
+    member = jnp.asarray(np.asarray(about.owner) == np.arange(about.count)[:, None])
+
+    def blocked(centre: Array) -> Array:
+        beads = _beads(centre, orientation, about)
+        return (member & ~_clear(beads, about.radius, world, params)).any(axis=1)
+
+    return blocked
 
 
-def _centre(placement: Placement, world: World) -> np.ndarray:
-    if placement.centre is not None:
-        return np.asarray(placement.centre)
-    return np.asarray(world.box.size) / 2
+def _colloids_blocked(
+    world: World, params: MotionParams, centre: Array | None
+) -> Callable[[Array], Array] | None:
+    """Whether colloids touch a wall or lie within a flat body, bool [N]; None where nothing is."""
+    holes = np.asarray([b.shape.hole for b in world.bodies for _ in range(b.count)])
+    hollow = world.dimension == 2 and world.contacts and bool(np.any(holes > 0))
+    if params.walls is None and not hollow:
+        return None
+    space = Space(params.size, world.box.periodic)
 
+    def blocked(position: Array) -> Array:
+        bad = jnp.zeros(len(position), bool)
+        if params.walls is not None:
+            bad |= ~_clear(position, _extent(params), world, params)
+        if hollow and centre is not None:
+            distance = space.distance(centre[None], position[:, None])
+            bad |= (distance < jnp.asarray(holes, position.dtype)).any(axis=1)
+        return bad
 
-def _draw_positions(
-    key: Array, things: Sequence[Species | Body], world: World, dtype: jnp.dtype
-) -> Array:
-    parts = []
-    keys = jax.random.split(key, len(things))
-    dimension = world.dimension
-    for species_key, species in zip(keys, things, strict=True):
-        placement = species.placement
-        if placement.region == "points":
-            parts.append(jnp.asarray(placement.positions, dtype))
-        elif placement.region == "box":
-            low, high = (jnp.asarray(x, dtype) for x in _region(species, world))
-            shape = (species.count, dimension)
-            parts.append(jax.random.uniform(species_key, shape, dtype, low, high))
-        else:
-            radius_key, angle_key = jax.random.split(species_key)
-            outer, inner = placement.radius or 0.0, placement.inner_radius
-            power = jax.random.uniform(
-                radius_key,
-                (species.count, 1),
-                dtype,
-                inner**dimension,
-                outer**dimension,
-            )
-            direction = _isotropic(angle_key, species.count, dimension, dtype)
-            centre = jnp.asarray(_centre(placement, world), dtype)
-            parts.append(centre + power ** (1 / dimension) * direction)
-    return jnp.concatenate(parts)
-
-
-def _isotropic(key: Array, count: int, dimension: int, dtype: jnp.dtype) -> Array:
-    vector = jax.random.normal(key, (count, dimension), dtype)
-    return vector / jnp.linalg.norm(vector, axis=-1, keepdims=True)
-
-
-def _draw_directors(
-    key: Array, things: Sequence[Species | Body], world: World, dtype: jnp.dtype
-) -> Array:
-    parts = []
-    for species_key, species in zip(jax.random.split(key, len(things)), things, strict=True):
-        given = np.asarray(species.placement.directors, np.float64)
-        if given.size:
-            unit = given / np.linalg.norm(given, axis=1, keepdims=True)
-            parts.append(jnp.asarray(unit, dtype))
-        else:
-            parts.append(_isotropic(species_key, species.count, world.dimension, dtype))
-    return jnp.concatenate(parts)
+    return blocked
 
 
 def _draw_orientations(key: Array, world: World, dtype: jnp.dtype) -> Array:
     """Orientations of the bodies: the x axis [M,2] in 2D, quaternions [M,4] in 3D."""
     director_key, spin_key = jax.random.split(key)
-    director = _draw_directors(director_key, world.bodies, world, dtype)
+    director = draw_directors(director_key, world.bodies, world, dtype)
     if world.dimension == 2:
         return director
     given = [bool(body.placement.directors) for body in world.bodies for _ in range(body.count)]
-    random = _isotropic(spin_key, len(given), 4, dtype)
+    random = isotropic(spin_key, len(given), 4, dtype)
     # The shortest turn from the x axis to the director; from its opposite, half a turn about z.
     turn = jnp.stack(
         [1 + director[:, 0], 0 * director[:, 0], -director[:, 2], director[:, 1]], axis=-1
@@ -287,7 +259,7 @@ def _separate_bodies(
     def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         centre, _, sweep = carry
         moved = centre + movable * overlaps(centre)[0]
-        moved = _confine(moved, world.bodies, world)
+        moved = confine(moved, world.bodies, world)
         return moved, overlaps(moved)[1], sweep + 1
 
     centre, left, _ = jax.lax.while_loop(
@@ -298,9 +270,31 @@ def _separate_bodies(
     return centre, left
 
 
-def _separate(
-    position: Array, world: World, params: MotionParams, beads: Array | None
-) -> tuple[Array, Array]:
+def _free_the_wedged(
+    key: Array,
+    relaxed: _Sweep,
+    world: World,
+    params: MotionParams,
+    beads: Array | None,
+    blocked: Callable[[Array], Array] | None,
+) -> _Sweep:
+    """Draw colloids again that are wedged between bodies or walls, where none can push them out."""
+
+    def again(carry: tuple[_Sweep, Array]) -> tuple[_Sweep, Array]:
+        stuck, draw = carry
+        wedged = jnp.sum(stuck.shift**2, axis=-1) > 0
+        fresh_key = jax.random.fold_in(key, MOST_DRAWS + draw)
+        fresh = _draw_free(fresh_key, world.species, world, stuck.position.dtype, blocked)
+        position = jnp.where(wedged[:, None], fresh, stuck.position)
+        return _separate(position, world, params, beads), draw + 1
+
+    relaxed, _ = jax.lax.while_loop(
+        lambda carry: carry[0].left & (carry[1] < MOST_ESCAPES), again, (relaxed, jnp.asarray(0))
+    )
+    return relaxed
+
+
+def _separate(position: Array, world: World, params: MotionParams, beads: Array | None) -> _Sweep:
     """Move colloids apart, and off the beads of bodies, which stay."""
     count = world.capacity
     fixed = np.asarray([s.placement.region == "points" for s in world.species])
@@ -320,7 +314,7 @@ def _separate(
 
     def body(carry: _Sweep) -> _Sweep:
         moved = carry.position + movable * carry.shift
-        moved = _confine(moved, world.species, world)
+        moved = confine(moved, world.species, world)
         if params.walls is not None:
             off = push_off(moved.T, extent, params.walls, params.size, world.box.periodic).T
             moved = moved + movable * (off - moved)
@@ -330,12 +324,11 @@ def _separate(
         shift, left = push_apart(sites(position), near)
         return _Sweep(position, shift[:count], left, near, number)
 
-    done = jax.lax.while_loop(
+    return jax.lax.while_loop(
         lambda carry: carry.left & (carry.number < MOST_SWEEPS),
         body,
         swept(position, look(sites(position), None), jnp.asarray(0)),
     )
-    return done.position, done.left
 
 
 @pytree
@@ -397,24 +390,3 @@ def _pusher(
         return jax.lax.fori_loop(0, len(radii), row, (jnp.zeros_like(sites), jnp.asarray(False)))
 
     return lambda sites, near: None, by_rows
-
-
-def _confine(position: Array, things: Sequence[Species | Body], world: World) -> Array:
-    """Put centres back into the regions of their species or bodies."""
-    parts, start = [], 0
-    for species in things:
-        part = position[start : start + species.count]
-        start += species.count
-        placement = species.placement
-        if placement.region == "box":
-            low, high = (jnp.asarray(x, position.dtype) for x in _region(species, world))
-            clamped = jnp.clip(part, low, high)
-            part = jnp.where(jnp.asarray(world.box.periodic), part, clamped)
-        elif placement.region == "ball":
-            centre = jnp.asarray(_centre(placement, world), position.dtype)
-            out = part - centre
-            distance = jnp.linalg.norm(out, axis=-1, keepdims=True)
-            wanted = jnp.clip(distance, placement.inner_radius, placement.radius)
-            part = centre + out * wanted / jnp.where(distance > 0, distance, 1)
-        parts.append(part)
-    return jnp.concatenate(parts)

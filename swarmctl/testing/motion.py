@@ -49,6 +49,15 @@ def random_command(key: jax.Array, spec: EngineSpec, scale: float = 1.0) -> Comm
         u = jax.random.uniform(turn_key, shapes["turn_rate"], dtype, -1, 1)
         wide = turn if u.ndim == 1 else turn[:, None] / 3**0.5
         values["turn_rate"] = scale * u * wide
+    if "power" in spec.capabilities and spec.power_max:
+        power_key, spot_key = jax.random.split(jax.random.fold_in(key, 2))
+        most, far = (
+            jnp.asarray(spec.per_slot(table), dtype) for table in (spec.power_max, spec.offset_max)
+        )
+        u = jax.random.uniform(power_key, shapes["power"], dtype)
+        values["power"] = scale * u * most
+        u = jax.random.uniform(spot_key, shapes["spot_offset"], dtype, -1, 1)
+        values["spot_offset"] = scale * u * far[:, None] / 2**0.5
     if "field" in spec.capabilities and spec.field_max is not None:
         values["field"] = _random_field(jax.random.fold_in(key, 1), spec, scale)
     return Command(**values)

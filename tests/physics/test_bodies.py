@@ -260,7 +260,7 @@ def test_bodies_and_colloids_are_placed_without_overlap():
         species=(Species(count=60, radius=2.0),),
         bodies=(
             Body(name="rod", shape=Rod(30.0, 4.0), count=3),
-            Body(name="disc", shape=Disc(6.0, 3.0), count=2),
+            Body(name="disc", shape=Disc(12.0, 3.0), count=2),
         ),
         time_step=2e-4,
     )
@@ -271,6 +271,8 @@ def test_bodies_and_colloids_are_placed_without_overlap():
         space = engine.space(engine.params())
         gap = space.distance(state.position[:, None], bodies.bead[None]) - 2.0 - bodies.bead_radius
         assert float(gap.min()) > 0
+        discs = space.distance(state.position[:, None], bodies.centre[None, 3:])
+        assert float(discs.min()) > 12.0  # nobody is inside the rim
         owner = np.asarray(bodies.body_of_bead)
         between = space.distance(bodies.bead[:, None], bodies.bead[None])
         between = np.asarray(between - bodies.bead_radius[:, None] - bodies.bead_radius)

@@ -265,7 +265,7 @@ def test_a_divided_wall_is_the_undivided_one_exactly(
     ends = np.linspace((20.0, 31.0), (80.0, 57.0), 241)
     whole = params(Segment(tuple(ends[0]), tuple(ends[-1]), thickness))
     if not joined:
-        monkeypatch.setattr(wall_geometry, "_join_straight", lambda faces, ids, ring: (faces, ids))
+        monkeypatch.setattr(wall_geometry, "join_straight", lambda faces, ids, ring: (faces, ids))
     parts = polyline(*map(tuple, ends), thickness=thickness)
     compile_walls.cache_clear()
     divided = params(*parts)
