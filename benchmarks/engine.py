@@ -127,7 +127,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_xlabel("colloids N")
     axes.set_ylabel("million particle-steps per second")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.set_ylim(top=3 * axes.get_ylim()[1])  # room for the legend
+    axes.legend(frameon=False, ncols=2)
     figure.savefig(path, dpi=150)
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from swarmctl.core.state import Space
 from swarmctl.core.tree import pytree
+from swarmctl.physics.fields import SourceField
 
 Array = jax.Array
 
@@ -43,3 +44,21 @@ class PointSource(ScalarField):
     def distance(self, position: Array, space: Space) -> Array:
         """Distance [...] µm from the source."""
         return space.distance(position, jnp.asarray(self.source, position.dtype))
+
+
+@pytree
+class SourceSet(ScalarField):
+    """Light or a concentration from any set of sources; see `swarmctl.core.fields.Sources`.
+
+    Make one by `SourceSet(source_field(Sources(points, length, kernel, strength)))`.
+    """
+
+    field: SourceField
+
+    def value(self, position: Array, space: Space) -> Array:
+        """Values [...] at positions [...,D] µm."""
+        return self.field.value(position, space)
+
+    def distance(self, position: Array, space: Space) -> Array:
+        """Distance [...] µm from the nearest source."""
+        return self.field.distance(position, space)
