@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from swarmctl.core.config import key
-from swarmctl.core.errors import ConfigError, require_positive
+from swarmctl.core.errors import ConfigError, require_finite, require_positive
 from swarmctl.core.friction import bead_friction
 from swarmctl.core.species import Placement
 
@@ -210,9 +210,7 @@ class Body:
         for name in ("friction", "rotational_friction"):
             for value in getattr(self, name) or ():
                 require_positive(where, **{name: value})
-        for name in ("force", "torque"):
-            if not all(math.isfinite(x) for x in getattr(self, name)):
-                raise ConfigError(f"{where}: {name} is not finite: {getattr(self, name)}.")
+        require_finite(where, force=self.force, torque=self.torque)
 
     def check(self, dimension: int) -> None:
         """Raise ConfigError unless every vector has the right number of components."""

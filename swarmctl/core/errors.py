@@ -100,3 +100,11 @@ def require_positive(where: str, **values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not (math.isfinite(value) and value > 0):
             raise ConfigError(f"{where}: {name} must be positive and finite, got {value}.")
+
+
+def require_finite(where: str, **values: float | tuple[float, ...] | None) -> None:
+    """Raise ConfigError unless every number is finite, or None."""
+    for name, value in values.items():
+        for number in value if isinstance(value, tuple) else () if value is None else (value,):
+            if not math.isfinite(number):
+                raise ConfigError(f"{where}: {name} must be finite, got {value}.")

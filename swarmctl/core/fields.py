@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 import numpy as np
 
 from swarmctl.core.config import key
-from swarmctl.core.errors import ConfigError, nearest
+from swarmctl.core.errors import ConfigError, nearest, require_finite, require_positive
 from swarmctl.core.grids import MATCH, Grid, content_key, load_function, owned, uncompared
 
 if TYPE_CHECKING:
@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 
 GAUSSIAN_REACH = 5.0
 """Core radii from its centre at which a Gaussian vortex has died out: exp(-25) of its rate."""
-
-
-def _finite(where: str, **values: float | tuple[float, ...] | None) -> None:
-    for name, value in values.items():
-        for number in value if isinstance(value, tuple) else () if value is None else (value,):
-            if not math.isfinite(number):
-                raise ConfigError(f"{where}: {name} must be finite, got {value}.")
-
-
-def _positive(where: str, **values: float) -> None:
-    for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"{where}: {name} must be positive and finite, got {value}.")
 
 
 def _one_of(where: str, name: str, value: str, *allowed: str) -> None:
@@ -79,7 +66,7 @@ class UniformFlow:
     velocity: tuple[float, ...] = key(MISSING, "velocity", "um/s")
 
     def __post_init__(self) -> None:
-        _finite("uniform flow", velocity=self.velocity)
+        require_finite("uniform flow", velocity=self.velocity)
 
     def check(self, box: Box) -> None:
         """Raise ConfigError unless the flow fits the box."""
@@ -97,7 +84,7 @@ class ShearFlow:
     centre: tuple[float, ...] | None = key(None, "where the fluid rests; the box centre", "um")
 
     def __post_init__(self) -> None:
-        _finite("shear flow", rate=self.rate, centre=self.centre)
+        require_finite("shear flow", rate=self.rate, centre=self.centre)
 
     def check(self, box: Box) -> None:
         """Raise ConfigError unless the flow fits the box."""
@@ -122,8 +109,8 @@ class PoiseuilleFlow:
     centre: tuple[float, ...] | None = key(None, "a place in the middle; the box centre", "um")
 
     def __post_init__(self) -> None:
-        _finite("poiseuille flow", speed_max=self.speed_max, centre=self.centre)
-        _positive("poiseuille flow", width=self.width)
+        require_finite("poiseuille flow", speed_max=self.speed_max, centre=self.centre)
+        require_positive("poiseuille flow", width=self.width)
         _one_of("poiseuille flow", "shape", self.shape, "slit", "tube")
 
     def check(self, box: Box) -> None:
@@ -161,8 +148,8 @@ class VortexFlow:
     centre: tuple[float, ...] | None = key(None, "centre; the box centre if left out", "um")
 
     def __post_init__(self) -> None:
-        _finite("vortex flow", rate=self.rate, centre=self.centre)
-        _positive("vortex flow", core=self.core)
+        require_finite("vortex flow", rate=self.rate, centre=self.centre)
+        require_positive("vortex flow", core=self.core)
         _one_of("vortex flow", "profile", self.profile, "lamb-oseen", "rankine", "gaussian")
 
     def check(self, box: Box) -> None:
@@ -193,8 +180,8 @@ class TaylorGreenFlow:
     centre: tuple[float, ...] | None = key(None, "x = z = 0; the box centre if left out", "um")
 
     def __post_init__(self) -> None:
-        _finite("taylor-green flow", speed=self.speed, centre=self.centre)
-        _positive("taylor-green flow", length=self.length)
+        require_finite("taylor-green flow", speed=self.speed, centre=self.centre)
+        require_positive("taylor-green flow", length=self.length)
 
     def check(self, box: Box) -> None:
         """Raise ConfigError unless the flow fits the box."""
@@ -262,7 +249,7 @@ class ConstantForce:
     species: tuple[str, ...] = key((), "names of the species that feel it; all if empty")
 
     def __post_init__(self) -> None:
-        _finite("constant force", force=self.force)
+        require_finite("constant force", force=self.force)
 
     @property
     def stiffness_max(self) -> float:
@@ -286,7 +273,7 @@ class HarmonicTrap:
     species: tuple[str, ...] = key((), "names of the species that feel it; all if empty")
 
     def __post_init__(self) -> None:
-        _finite("harmonic trap", stiffness=self.stiffness, centre=self.centre)
+        require_finite("harmonic trap", stiffness=self.stiffness, centre=self.centre)
 
     def stiffnesses(self, dimension: int) -> tuple[float, ...]:
         """Stiffness of every axis in pN/µm."""
@@ -318,8 +305,8 @@ class DoubleWell:
     species: tuple[str, ...] = key((), "names of the species that feel it; all if empty")
 
     def __post_init__(self) -> None:
-        _finite("double well", stiffness=self.stiffness, centre=self.centre)
-        _positive("double well", barrier=self.barrier, distance=self.distance)
+        require_finite("double well", stiffness=self.stiffness, centre=self.centre)
+        require_positive("double well", barrier=self.barrier, distance=self.distance)
 
     @property
     def stiffness_max(self) -> float:
@@ -416,10 +403,10 @@ class Sources:
     def __post_init__(self) -> None:
         if not self.points:
             raise ConfigError("sources: at least one point is needed.")
-        _positive("sources", length=self.length)
-        _finite("sources", strength=self.strength)
+        require_positive("sources", length=self.length)
+        require_finite("sources", strength=self.strength)
         for point in self.points:
-            _finite("sources", points=point)
+            require_finite("sources", points=point)
         kernels = ("hyperbolic", "exponential", "gaussian", "inverse")
         _one_of("sources", "kernel", self.kernel, *kernels)
         if isinstance(self.strength, tuple) and len(self.strength) != len(self.points):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from swarmctl.core.errors import ConfigError
+from swarmctl.core.errors import ConfigError, require_positive
 
 Matrix = NDArray[np.float64]
 
@@ -68,19 +68,13 @@ class PlanarFriction:
     centre: Matrix
 
 
-def _require_positive(where: str, **values: float) -> None:
-    for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"{where}: {name} must be positive and finite, got {value}.")
-
-
 def sphere_friction(radius: float, viscosity: float) -> AxialFriction:
     """Stokes friction 6πηa and 8πηa³ of a sphere.
 
     >>> round(sphere_friction(1.0, 1.0).along, 4)
     18.8496
     """
-    _require_positive("sphere", radius=radius, viscosity=viscosity)
+    require_positive("sphere", radius=radius, viscosity=viscosity)
     force, torque = 6 * math.pi * viscosity * radius, 8 * math.pi * viscosity * radius**3
     return AxialFriction(force, force, torque, torque)
 
@@ -96,7 +90,7 @@ def spheroid_friction(radius: float, aspect: float, viscosity: float) -> AxialFr
     >>> round(prolate.across / prolate.along, 4)
     1.3284
     """
-    _require_positive("spheroid", radius=radius, aspect=aspect, viscosity=viscosity)
+    require_positive("spheroid", radius=radius, aspect=aspect, viscosity=viscosity)
     integral, polar = _shape_integrals(aspect)
     equatorial = (1 - polar) / 2
     # Perrin's elliptic integrals, lengths in units of the radius.
@@ -136,7 +130,7 @@ def disc_friction(radius: float, viscosity: float) -> AxialFriction:
     """Friction of a flat disc of no thickness, its director the normal: 16ηa along, 32ηa/3 across,
     32ηa³/3 for every rotation (Happel and Brenner, Low Reynolds Number Hydrodynamics, chapter 5).
     """
-    _require_positive("disc", radius=radius, viscosity=viscosity)
+    require_positive("disc", radius=radius, viscosity=viscosity)
     torque = 32 / 3 * viscosity * radius**3
     return AxialFriction(16 * viscosity * radius, 32 / 3 * viscosity * radius, torque, torque)
 
@@ -148,7 +142,7 @@ def cylinder_friction(length: float, diameter: float, viscosity: float) -> Axial
     (1980), as given by Tirado, López Martínez and García de la Torre, J. Chem. Phys. 81, 2047
     (1984). Raises ConfigError outside their range.
     """
-    _require_positive("cylinder", length=length, diameter=diameter, viscosity=viscosity)
+    require_positive("cylinder", length=length, diameter=diameter, viscosity=viscosity)
     p = length / diameter
     if not SHORTEST_CYLINDER <= p <= LONGEST_CYLINDER:
         raise ConfigError(
@@ -183,7 +177,7 @@ def slender_rod_friction(
     Heuthe et al., Science Robotics 9, eado5888 (2024) use it, their factor being 3 or 4 on a
     substrate; πηLs² about the axis, the friction of a long cylinder. Needs length > diameter.
     """
-    _require_positive("rod", length=length, diameter=diameter, viscosity=viscosity, factor=factor)
+    require_positive("rod", length=length, diameter=diameter, viscosity=viscosity, factor=factor)
     if not length > diameter:
         raise ConfigError(
             f"rod: length {length:g} must exceed the diameter {diameter:g}; "
@@ -212,7 +206,7 @@ def bead_friction(offsets: ArrayLike, radius: float, viscosity: float) -> BodyFr
 
     Raises ConfigError if two beads coincide.
     """
-    _require_positive("beads", radius=radius, viscosity=viscosity)
+    require_positive("beads", radius=radius, viscosity=viscosity)
     points = np.asarray(offsets, np.float64)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise ConfigError(f"beads: offsets must have the shape (beads, 3), got {points.shape}.")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from swarmctl.core.actuator import Actuator
 from swarmctl.core.config import key
-from swarmctl.core.errors import ConfigError, require_positive
+from swarmctl.core.errors import ConfigError, require_finite, require_positive
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,8 @@ class Species:
                 f"{where}: an aspect_ratio of {self.aspect_ratio:g} is out of range; spheroids go "
                 "from 1/10 to 10. Use a rigid rod of beads for longer ones."
             )
-        for name in ("magnetic_moment", "dipole", "rolling"):
-            if not math.isfinite(getattr(self, name)):
-                raise ConfigError(f"{where}: {name} is not finite.")
-        if not all(math.isfinite(x) for x in self.force):
-            raise ConfigError(f"{where}: force is not finite: {self.force}.")
+        for name in ("magnetic_moment", "dipole", "rolling", "force"):
+            require_finite(where, **{name: getattr(self, name)})
         if self.count < 1:
             raise ConfigError(f"{where}: count must be at least 1, got {self.count}.")
         if not (math.isfinite(self.speed_max) and self.speed_max >= 0):
