@@ -5,6 +5,7 @@ other.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import jax
@@ -133,9 +134,12 @@ class WrongShape(Twin):
 class Unseeded(Twin):
     """Adds noise to what is seen, from a generator that no key seeds."""
 
+    # Two draws must never agree by chance: from 1 on, and each 1 or more above the last.
+    drawn = itertools.count(1)
+
     def step(self, key: Array, state: Any, action: Array, params: Any) -> tuple[Any, ...]:
         seen, *rest = super().step(key, state, action, params)
-        return seen + np.random.default_rng().normal(scale=0.1), *rest
+        return seen + next(self.drawn) + np.random.default_rng().uniform(0, 0.1), *rest
 
 
 class ResetsItself(Twin):
