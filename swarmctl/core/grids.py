@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from swarmctl.core.config import key
-from swarmctl.core.errors import ConfigError, nearest
+from swarmctl.core.errors import ConfigError, nearest, require_positive
 
 if TYPE_CHECKING:
     from swarmctl.core.world import Box
@@ -280,9 +280,7 @@ class Chemical:
 
     def __post_init__(self) -> None:
         where = f"chemical {self.name!r}"
-        for name, value in (("diffusion", self.diffusion), ("spacing", self.spacing)):
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{where}: {name} must be positive and finite, got {value}.")
+        require_positive(where, diffusion=self.diffusion, spacing=self.spacing)
         rates = self.secretion if isinstance(self.secretion, tuple) else (self.secretion,)
         for name, values in (
             ("decay", (self.decay,)),

@@ -34,9 +34,6 @@ def inscribed_spheres(
     else:
         axis = director
     long, short = radius * jnp.maximum(aspect, 1), radius * jnp.minimum(aspect, 1)
-    if director.shape[0] == 2:
-        long = jnp.where(aspect >= 1, long, radius)
-        short = jnp.where(aspect >= 1, radius, short)
     places = jnp.asarray(INSCRIBED, position.dtype).reshape((-1,) + (1,) * (position.ndim - 1))
     excess = long**2 - short**2
     s = places * excess / long
