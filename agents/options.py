@@ -13,10 +13,16 @@ from swarmctl.core.spec import AgentSpec
 
 
 class AgentConfig(ABC):
-    """Keys of an agent; `learns` says whether it must be trained before it can act well."""
+    """Keys of an agent; `learner` is where its training program lives, as "module:class", for an
+    agent that must be trained before it can act well.
+    """
 
     name: ClassVar[str]
-    learns: ClassVar[bool] = False
+    learner: ClassVar[str] = ""
+
+    def by_species(self) -> dict[str, str]:
+        """Agents of single species, by their names; {} if one agent is for all."""
+        return {}
 
     @abstractmethod
     def build(self, spec: AgentSpec) -> Agent:

@@ -18,7 +18,7 @@ Array = jax.Array
 class TurnSwimRest(ActionMap):
     """Four actions: 0 turn left, 1 swim, 2 turn right, 3 rest.
 
-    `speed` [] µm/s and `turn_rate` [] rad/s. For 2D.
+    `speed` [] or [N] µm/s and `turn_rate` [] or [N] rad/s. For 2D.
     """
 
     speed: Array
@@ -38,6 +38,10 @@ class TurnSwimRest(ActionMap):
     def channels(self) -> frozenset[str]:
         """Speed and turn rate."""
         return frozenset({"speed", "turn_rate"})
+
+    def check(self, spec: EngineSpec) -> None:
+        """Raise CapabilityError in 3D."""
+        _planar(spec)
 
     def to_command(self, action: Array, spec: EngineSpec) -> Command:
         """Turn actions i32 [N] into a command."""
@@ -72,6 +76,10 @@ class SpeedAndTurn(ActionMap):
     def channels(self) -> frozenset[str]:
         """Speed and turn rate."""
         return frozenset({"speed", "turn_rate"})
+
+    def check(self, spec: EngineSpec) -> None:
+        """Raise CapabilityError in 3D."""
+        _planar(spec)
 
     def to_command(self, action: Array, spec: EngineSpec) -> Command:
         """Turn actions f [N,2] in [-1, 1] into a command."""

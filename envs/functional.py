@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from swarmctl.core.contracts import ActionMap, Observable, PureEngine, Task
+from swarmctl.core.errors import ConfigError
 from swarmctl.core.spec import AgentSpec
 from swarmctl.core.state import Space, SwarmState, renew_rows
 from swarmctl.core.tree import pytree
@@ -62,6 +63,11 @@ def begin_episode(state: SwarmState, rules: Rules, space: Space) -> tuple[Array,
     """Return (observation [N,F], episode) of the first state of an episode."""
     memory = rules.observable.init(state, space)
     observation, memory = rules.observable.observe(state, memory, space)
+    if observation.ndim != 2 or observation.shape[0] != state.capacity:
+        raise ConfigError(
+            f"observable {type(rules.observable).__name__}: it returns shape {observation.shape}; "
+            f"it must be ({state.capacity}, F), one row per colloid."
+        )
     task = rules.task.init(state, space)
     return _of_present(observation, state), Episode(
         memory, task, state.present, state.identity, jnp.asarray(0, jnp.int32)
@@ -82,6 +88,7 @@ def continue_episode(
     task = renew_rows(episode.task, rules.task.init(state, space), renewed)
     observation, observable = rules.observable.observe(state, observable, space)
     reward, terminated, task = rules.task.evaluate(state, task, space)
+    _check_paid(rules.task, reward, terminated, state.capacity)
     counts = episode.active & state.present & ~renewed
     reward = jnp.where(counts, reward, 0)
     terminated = terminated & counts
@@ -95,6 +102,21 @@ def continue_episode(
         terminated,
         truncated,
     )
+
+
+def _check_paid(task: Task, reward: Array, terminated: Array, count: int) -> None:
+    """Raise ConfigError for rewards and terminations of a wrong shape or type."""
+    name = type(task).__name__
+    for what, values, wanted, kind in (
+        ("reward", reward, "floats", jnp.floating),
+        ("terminated", terminated, "booleans", jnp.bool_),
+    ):
+        shape, dtype = jnp.shape(values), jnp.result_type(values)
+        if shape != (count,) or not jnp.issubdtype(dtype, kind):
+            raise ConfigError(
+                f"task {name}: {what} is {dtype} of shape {shape}; it must be {wanted} of shape "
+                f"({count},), one per colloid."
+            )
 
 
 def _of_present(observation: Array, state: SwarmState) -> Array:

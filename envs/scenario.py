@@ -91,3 +91,5 @@ class ScenarioConfig(ABC):
 def check_engine(scenario: Scenario, engine: Engine) -> None:
     """Raise CapabilityError or ConfigError unless the engine can run the scenario."""
     scenario.requirements.check(engine.spec)
+    for part in (scenario.observable, scenario.task, scenario.actions):
+        part.check(engine.spec)

@@ -159,6 +159,11 @@ class PureEngine(Engine):
 class Observable(ABC):
     """What every colloid sees, for all colloids at once. A frozen pytree; memory is explicit."""
 
+    def check(self, spec: EngineSpec) -> None:  # noqa: B027 - most observables fit everywhere
+        """Raise ConfigError or CapabilityError, naming both sides, if the engine lacks what it
+        reads, such as a species or a body.
+        """
+
     @abstractmethod
     def names(self, spec: EngineSpec) -> tuple[str, ...]:
         """One short name per number; their count is F."""
@@ -179,6 +184,11 @@ class Observable(ABC):
 class Task(ABC):
     """What every colloid is paid for, and when it is done. A frozen pytree; memory is explicit."""
 
+    def check(self, spec: EngineSpec) -> None:  # noqa: B027 - most tasks fit everywhere
+        """Raise ConfigError or CapabilityError, naming both sides, if the engine lacks what it
+        reads, such as a species or a body.
+        """
+
     @abstractmethod
     def init(self, state: SwarmState, space: Space) -> Any:
         """Return the memory at the start of an episode; leaves have N rows."""
@@ -190,6 +200,9 @@ class Task(ABC):
 
 class ActionMap(ABC):
     """Turns actions of a scenario into commands. A frozen pytree."""
+
+    def check(self, spec: EngineSpec) -> None:  # noqa: B027 - most action maps fit everywhere
+        """Raise CapabilityError, naming both sides, if the engine cannot do its commands."""
 
     @property
     @abstractmethod

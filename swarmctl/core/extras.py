@@ -18,13 +18,16 @@ EXTRAS = {
 """Extra -> (module that must be there, what it is for)."""
 
 
-def import_extra(extra: str) -> ModuleType:
-    """Import the module of an extra. Raises MissingExtraError, which says how to install it."""
-    module, purpose = EXTRAS[extra]
+def import_extra(extra: str, module: str = "") -> ModuleType:
+    """Import the module of an extra, or another of its modules such as "pettingzoo.utils".
+
+    Raises MissingExtraError, which says how to install it.
+    """
+    package, purpose = EXTRAS[extra]
     try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise MissingExtraError(module, extra, purpose) from None
+        return importlib.import_module(module or package)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or package, extra, purpose) from None
 
 
 def has_extra(extra: str) -> bool:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from swarmctl.core.errors import CapabilityError, ConfigError
+from swarmctl.core.fields import Flow
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class EngineSpec:
         offset_max: largest offset in µm of a spot from its colloid, per species.
         bodies: name of every rigid body.
         beads: number of beads of every rigid body.
+        flows: flows of the fluid, as far as they are known; () for none or unknown ones.
     """
 
     name: str
@@ -84,6 +86,25 @@ class EngineSpec:
     offset_max: tuple[float, ...] = ()
     bodies: tuple[str, ...] = ()
     beads: tuple[int, ...] = ()
+    flows: tuple[Flow, ...] = ()
+
+    def check_species(self, index: int, reader: str) -> None:
+        """Raise ConfigError, naming both sides, unless there is a species with this index."""
+        if not 0 <= index < len(self.species):
+            known = ", ".join(f"{i} {name!r}" for i, name in enumerate(self.species))
+            raise ConfigError(
+                f"{reader} reads species {index}, which is not there; engine {self.name!r} has "
+                f"{known}."
+            )
+
+    def check_body(self, index: int, reader: str) -> None:
+        """Raise ConfigError, naming both sides, unless there is a body with this index."""
+        if not 0 <= index < len(self.bodies):
+            known = ", ".join(f"{i} {name!r}" for i, name in enumerate(self.bodies)) or "no bodies"
+            raise ConfigError(
+                f"{reader} reads body {index}, which is not there; engine {self.name!r} has "
+                f"{known}."
+            )
 
     def per_slot(self, values: tuple[float, ...]) -> tuple[float, ...]:
         """Spread a per-species table over the slots."""

@@ -98,6 +98,7 @@ class JaxEngine(PureEngine):
             offset_max=tuple(0.0 if s.actuator is None else s.actuator.offset_max for s in species),
             bodies=tuple(b.name for b in world.bodies for _ in range(b.count)),
             beads=tuple(len(b.shape.outline()) for b in world.bodies for _ in range(b.count)),
+            flows=world.flows,
         )
         self._chemistry = tuple(
             chemistry.chemistry_plan(c, world.box, self.config.interval) for c in world.chemicals

@@ -102,6 +102,11 @@ class Joined(Observable):
 
     parts: tuple[Observable, ...]
 
+    def check(self, spec: EngineSpec) -> None:
+        """Check every part."""
+        for part in self.parts:
+            part.check(spec)
+
     def names(self, spec: EngineSpec) -> tuple[str, ...]:
         """All names in order."""
         return tuple(name for part in self.parts for name in part.names(spec))
@@ -131,6 +136,10 @@ class History(Observable):
         if self.length < 1:
             raise ConfigError(f"history: length must be at least 1, got {self.length}.")
 
+    def check(self, spec: EngineSpec) -> None:
+        """Check the part."""
+        self.part.check(spec)
+
     def names(self, spec: EngineSpec) -> tuple[str, ...]:
         """Names with their age in intervals behind them."""
         inner = self.part.names(spec)
@@ -152,3 +161,32 @@ class History(Observable):
         stacked = jnp.concatenate([value, older], axis=-1)
         stacked = jnp.where(state.present[:, None], stacked, 0)
         return stacked, (inner, stacked[:, : older.shape[1]])
+
+
+@pytree
+class Renamed(Observable):
+    """Another observable under other names, such as those that a controller looks for."""
+
+    part: Observable
+    labels: tuple[str, ...] = static()
+
+    def check(self, spec: EngineSpec) -> None:
+        """Check the part, and that there is a name for each of its numbers."""
+        self.part.check(spec)
+        if self.part.size(spec) != len(self.labels):
+            raise ConfigError(
+                f"renamed: {len(self.labels)} names for the {self.part.size(spec)} numbers of "
+                f"{type(self.part).__name__}; give one each."
+            )
+
+    def names(self, spec: EngineSpec) -> tuple[str, ...]:
+        """The other names."""
+        return self.labels
+
+    def init(self, state: SwarmState, space: Space) -> Any:
+        """The part's memory."""
+        return self.part.init(state, space)
+
+    def observe(self, state: SwarmState, memory: Any, space: Space) -> tuple[Array, Any]:
+        """Return ([N,F], memory)."""
+        return self.part.observe(state, memory, space)
