@@ -13,11 +13,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from swarmctl.agents.deep.networks import MLP
+from swarmctl.agents.deep.networks import ACTIVATIONS, GRU, MLP
 from swarmctl.agents.deep.policy import Policy
+from swarmctl.agents.options import make_agent
+from swarmctl.agents.team import Team
 from swarmctl.core.contracts import Agent
 from swarmctl.core.errors import PolicyFileError, RecordError
-from swarmctl.core.spec import ActionSpace, Continuous, Discrete
+from swarmctl.core.spec import ActionSpace, AgentSpec, Continuous, Discrete
 from swarmctl.records.arrays import load_arrays, save_arrays, write_json_atomic
 
 FORMAT = "swarmctl-policy"
@@ -30,42 +32,72 @@ def save_agent(agent: Agent, folder: str | Path, about: Mapping[str, Any] | None
     """Write a learned policy into a folder: policy.safetensors and policy.json.
 
     Args:
-        agent: a Policy.
+        agent: a Policy, or a Team with at least one; each learned member of a team gets a folder
+            of its own inside.
         folder: made if need be; an older policy there is replaced.
         about: where the policy comes from (scenario keys, seeds, versions), kept under "about".
     Raises PolicyFileError for other agents (classical ones are made by their name and keys), and
     RecordError if the folder cannot be written.
     """
+    folder = Path(folder)
+    if isinstance(agent, Team) and any(isinstance(member, Policy) for member in agent.members):
+        return _save_team(agent, folder, about)
     if not isinstance(agent, Policy):
         raise PolicyFileError(
             f"{type(agent).__name__} has no learned parameters to save; make it again by its name "
             "and keys."
         )
-    folder = Path(folder)
+    networks = {"actor": agent.actor, "critic": agent.critic}
     arrays = {
         f"{name}.{part}.{i}": np.asarray(value)
-        for name in ("actor", "critic")
+        for name, network in networks.items()
+        if network is not None
         for part in ("weights", "biases")
-        for i, value in enumerate(getattr(getattr(agent, name), part))
+        for i, value in enumerate(getattr(network, part))
     }
     arrays |= {"mean": np.asarray(agent.mean), "deviation": np.asarray(agent.deviation)}
     if agent.log_std is not None:
         arrays["log_std"] = np.asarray(agent.log_std)
+    if agent.cell is not None:
+        arrays |= {f"cell.{part}": np.asarray(getattr(agent.cell, part)) for part in _CELL}
     save_arrays(folder / ARRAYS_FILE, arrays)
     space = agent.space
     description = {
         "format": FORMAT,
         "version": VERSION,
         "kind": "mlp",
-        "activation": "tanh",
+        "activation": agent.actor.activation,
         "actor": list(agent.actor.sizes),
-        "critic": list(agent.critic.sizes),
+        "critic": None if agent.critic is None else list(agent.critic.sizes),
+        "memory": 0 if agent.cell is None else agent.cell.sizes[1],
+        "sees_swarm": agent.sees_swarm,
+        "squash": agent.squash,
+        "stochastic": agent.log_std is not None or isinstance(space, Discrete),
         "action_space": {"kind": type(space).__name__, **dataclasses.asdict(space)},
         "observation_names": list(agent.observation_names),
         "sha256": hashlib.sha256((folder / ARRAYS_FILE).read_bytes()).hexdigest(),
         "about": dict(about or {}),
     }
     # The JSON comes last: it vouches for the arrays.
+    write_json_atomic(folder / JSON_FILE, description)
+    return folder
+
+
+def _save_team(team: Team, folder: Path, about: Mapping[str, Any] | None) -> Path:
+    members: dict[str, Any] = {}
+    for name, member, source in zip(team.species, team.members, team.sources, strict=True):
+        if isinstance(member, Policy):
+            save_agent(member, folder / name, about)
+            members[name] = {"folder": name}
+        else:
+            members[name] = {"agent": source}
+    description = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": "team",
+        "members": members,
+        "about": dict(about or {}),
+    }
     write_json_atomic(folder / JSON_FILE, description)
     return folder
 
@@ -115,13 +147,16 @@ def describe_policy(path: str | Path) -> dict[str, Any]:
     return data
 
 
-def load_agent(path: str | Path) -> Policy:
+def load_agent(path: str | Path, spec: AgentSpec | None = None) -> Policy | Team:
     """Load a policy from its folder, from a run's folder, or from one of its files.
 
-    Raises PolicyFileError if it is missing, corrupt, foreign, or not what its description says.
+    `spec` is needed for a team of which some members are made by their names. Raises
+    PolicyFileError if it is missing, corrupt, foreign, or not what its description says.
     """
     folder = find_policy(path)
     data = describe_policy(folder)
+    if data.get("kind") == "team":
+        return _load_team(folder, data, spec)
     file = folder / ARRAYS_FILE
     try:
         arrays, _ = load_arrays(file)
@@ -142,44 +177,89 @@ def load_agent(path: str | Path) -> Policy:
         ) from None
 
 
+def _load_team(folder: Path, data: Mapping[str, Any], spec: AgentSpec | None) -> Team:
+    table = data.get("members")
+    if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
+        raise PolicyFileError(f"{folder / JSON_FILE}: members is not a table; copy it again.")
+    members: list[Agent] = []
+    sources = []
+    for name, entry in table.items():
+        if entry.get("folder") == name:
+            members.append(load_agent(folder / name, spec))
+            sources.append("")
+        elif spec is not None:
+            members.append(make_agent(str(entry.get("agent")), spec))
+            sources.append(str(entry.get("agent")))
+        else:
+            raise PolicyFileError(
+                f"{folder}: the team's {name!r} is made by its name; give the environment's spec, "
+                "load_agent(path, env.spec)."
+            )
+    return Team(tuple(members), tuple(table), tuple(sources))
+
+
 def _assemble(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Policy:
-    for name, known in (("kind", "mlp"), ("activation", "tanh")):
-        if data[name] != known:
-            raise ValueError(f"{name} {data[name]!r} is not known, only {known!r}")
+    known = {"kind": ("mlp",), "activation": tuple(ACTIVATIONS), "squash": ("tanh", "clip")}
+    for name, choices in known.items():
+        found = data.get(name, choices[0]) if name == "squash" else data[name]
+        if found not in choices:
+            raise ValueError(f"{name} {found!r} is not known, only {', '.join(choices)}")
     space = _read_space(data["action_space"])
     names = data["observation_names"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("observation_names is not a list of names")
+    memory, sees_swarm = data.get("memory", 0), data.get("sees_swarm", False)
+    if not (memory == 0 or _is_count(memory)) or not isinstance(sees_swarm, bool):
+        raise ValueError(f"memory {memory!r} or sees_swarm {sees_swarm!r} is not known")
+    width = memory or len(names)
     outputs = space.n if isinstance(space, Discrete) else space.size
-    layers = {name: _read_sizes(data, name) for name in ("actor", "critic")}
-    for name, last in (("actor", outputs), ("critic", 1)):
-        sizes = layers[name]
-        if (sizes[0], sizes[-1]) != (len(names), last):
+    layers = {"actor": _read_sizes(data, "actor")}
+    ends = {"actor": (width, outputs), "critic": (width * (1 + sees_swarm), 1)}
+    if data["critic"] is not None:
+        layers["critic"] = _read_sizes(data, "critic")
+    seen = "features" if memory else "observations"
+    for name, sizes in layers.items():
+        if (sizes[0], sizes[-1]) != ends[name]:
             raise ValueError(
                 f"the {name} maps {sizes[0]} to {sizes[-1]} numbers, "
-                f"the description names {len(names)} observations and {last} {_OUTPUTS[name]}"
+                f"the description names {ends[name][0]} {seen} and {ends[name][1]} "
+                f"{_OUTPUTS[name]}"
             )
-    _check_arrays(arrays, _expected_shapes(layers, len(names), space))
+    shapes = _expected_shapes(layers, len(names))
+    if isinstance(space, Continuous) and data.get("stochastic", True):
+        shapes["log_std"] = (space.size,)
+    if memory:
+        shapes |= {
+            "cell.weights": (len(names), 3 * memory),
+            "cell.recurrent": (memory, 3 * memory),
+            "cell.biases": (3 * memory,),
+        }
+    _check_arrays(arrays, shapes)
 
     def mlp(name: str) -> MLP:
         count = range(len(layers[name]) - 1)
         return MLP(
             tuple(jnp.asarray(arrays[f"{name}.weights.{i}"]) for i in count),
             tuple(jnp.asarray(arrays[f"{name}.biases.{i}"]) for i in count),
+            data["activation"],
         )
 
     return Policy(
         actor=mlp("actor"),
-        critic=mlp("critic"),
+        critic=mlp("critic") if "critic" in layers else None,
         log_std=jnp.asarray(arrays["log_std"]) if "log_std" in arrays else None,
         mean=jnp.asarray(arrays["mean"]),
         deviation=jnp.asarray(arrays["deviation"]),
         space=space,
         observation_names=tuple(names),
+        cell=GRU(*(jnp.asarray(arrays[f"cell.{part}"]) for part in _CELL)) if memory else None,
+        squash=data.get("squash", "tanh"),
+        sees_swarm=sees_swarm,
     )
 
 
 _OUTPUTS = {"actor": "actions", "critic": "value"}
+_CELL = ("weights", "recurrent", "biases")
 
 
 def _read_space(table: Any) -> ActionSpace:
@@ -206,12 +286,8 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _expected_shapes(
-    layers: Mapping[str, list[int]], observed: int, space: ActionSpace
-) -> dict[str, tuple[int, ...]]:
+def _expected_shapes(layers: Mapping[str, list[int]], observed: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {"mean": (observed,), "deviation": (observed,)}
-    if isinstance(space, Continuous):
-        shapes["log_std"] = (space.size,)
     for name, sizes in layers.items():
         for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
             shapes[f"{name}.weights.{i}"] = (n_in, n_out)

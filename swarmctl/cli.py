@@ -22,6 +22,7 @@ from swarmctl.training import configs
 VERBS: dict[str, tuple[type[Any], str]] = {
     "demo": (configs.DemoConfig, "swarmctl.training.demo:demo"),
     "train": (configs.TrainConfig, "swarmctl.training.train:train"),
+    "study": (configs.StudyConfig, "swarmctl.training.study:study"),
     "evaluate": (configs.EvaluateConfig, "swarmctl.training.evaluate:evaluate"),
     "render": (configs.RenderConfig, "swarmctl.training.record:render"),
     "simulate": (configs.SimulateConfig, "swarmctl.training.simulate:simulate"),
@@ -30,7 +31,7 @@ VERBS: dict[str, tuple[type[Any], str]] = {
     "info": (configs.InfoConfig, "swarmctl.training.about:info"),
 }
 
-SPEAKING = ("demo", "simulate")
+SPEAKING = ("demo", "simulate", "study")
 """Verbs that print their findings themselves."""
 
 

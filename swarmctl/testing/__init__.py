@@ -8,8 +8,10 @@ was not tried.
 from swarmctl.testing.agent_suite import check_agent
 from swarmctl.testing.engine_suite import check_engine
 from swarmctl.testing.gym_suite import check_gym_env
+from swarmctl.testing.parallel_suite import check_parallel_env
 from swarmctl.testing.piece_suite import check_action_map, check_observable, check_task
 from swarmctl.testing.report import Finding, Report
+from swarmctl.testing.sb3_suite import check_sb3_env
 from swarmctl.testing.scenario_suite import check_functional, check_options, check_scenario
 from swarmctl.testing.target import check, check_thing
 from swarmctl.testing.vector_suite import check_vector_env
@@ -25,6 +27,8 @@ __all__ = [
     "check_gym_env",
     "check_observable",
     "check_options",
+    "check_parallel_env",
+    "check_sb3_env",
     "check_scenario",
     "check_task",
     "check_thing",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator
@@ -14,14 +13,14 @@ from typing import Any
 from swarmctl.core import registry
 from swarmctl.core.contracts import ActionMap, Agent, Engine, Observable, Task
 from swarmctl.core.errors import ConfigError, UnknownNameError, nearest
+from swarmctl.core.extras import has_extra
 from swarmctl.testing.report import Report
 
 SUPPORTED = (
     "a Scenario or ScenarioConfig, an Engine, an Agent or AgentConfig, an Observable, a Task, an "
-    "ActionMap, a "
-    "gymnasium.Env, a gymnasium VectorEnv, or an object with the functional interface of an "
-    "environment (reset, step, "
-    "params, space, swarm, spec, scenario)"
+    "ActionMap, a gymnasium.Env, a gymnasium VectorEnv, a PettingZoo ParallelEnv, a VecEnv of "
+    "Stable-Baselines3 that has a scenario, or an object with the functional interface of an "
+    "environment (reset, step, params, space, swarm, spec, scenario)"
 )
 _FUNCTIONAL = ("reset", "step", "params", "space", "swarm", "spec", "scenario")
 
@@ -35,8 +34,8 @@ def check(target: str, scenario: str = "Chemotaxis-v0", **options: Any) -> Repor
             instance, a class or a function without arguments that makes one. Supported are
             scenarios and their
             configurations, engines, agents and their configurations, observables, tasks, action
-            maps, Gymnasium
-            environments (single and vector) and functional environments.
+            maps, environments of Gymnasium (single and vector), PettingZoo (parallel) and
+            Stable-Baselines3, and functional environments.
         scenario: where engines and agents are tried.
         options: keys of that scenario, or of the target if it is one. A short `horizon` makes a
             quick check.
@@ -50,7 +49,7 @@ def check(target: str, scenario: str = "Chemotaxis-v0", **options: Any) -> Repor
         if not colon or target.endswith(".py"):
             raise ConfigError(f"{target!r}: say which thing in the file, as in '{target}:Thing'.")
         with loaded_file(Path(path)) as module:
-            return check_thing(_attribute(module, path, attribute), scenario, **options)
+            return check_thing(registry.attribute_of(module, path, attribute), scenario, **options)
     return _check_name(target.removeprefix("swarmctl/"), scenario, options)
 
 
@@ -80,7 +79,9 @@ def _check_views(name: str, options: dict[str, Any]) -> Report:
     import gymnasium
 
     import swarmctl.envs  # noqa: F401 - registers the scenarios with Gymnasium
+    from swarmctl.envs.make import make_parallel, make_sb3
     from swarmctl.envs.vector_env import SwarmVectorEnv
+    from swarmctl.testing import parallel_suite, sb3_suite
     from swarmctl.testing.gym_suite import check_gym_env
     from swarmctl.testing.scenario_suite import check_scenario
     from swarmctl.testing.vector_suite import check_vector_env
@@ -91,9 +92,16 @@ def _check_views(name: str, options: dict[str, Any]) -> Report:
     def batch(mode: Any) -> Any:
         return SwarmVectorEnv(name, num_envs=3, autoreset_mode=mode, **options)
 
-    return (
+    report = (
         check_scenario(name, **options) + check_gym_env(single()) + check_vector_env(batch, single)
     )
+    if has_extra("marl"):
+        report += parallel_suite.check_parallel_env(lambda: make_parallel(name, **options))
+    if has_extra("sb3"):
+        report += sb3_suite.check_sb3_env(
+            lambda **keys: make_sb3(name, swarms=2, pool=4, **{**options, **keys})
+        )
+    return report
 
 
 @contextlib.contextmanager
@@ -103,26 +111,12 @@ def loaded_file(path: Path) -> Iterator[ModuleType]:
     Files in its folder can be imported by it. Raises ConfigError if there is no such file or if it
     cannot be imported.
     """
-    path = path.expanduser().resolve()
-    if not path.is_file():
-        files = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise ConfigError(f"there is no file {str(path)!r}. {nearest(path.name, files)}")
+    path = registry.find_file(path)
     name = f"_swarmctl_checked_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     before, folder = set(sys.modules), str(path.parent)
-    sys.modules[name] = module
     sys.path.insert(0, folder)
     try:
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise ConfigError(
-                f"{path.name} cannot be imported: {type(error).__name__}: {error}"
-            ) from error
-        yield module
+        yield registry.import_file(path, name)
     finally:
         if folder in sys.path:
             sys.path.remove(folder)
@@ -130,13 +124,6 @@ def loaded_file(path: Path) -> Iterator[ModuleType]:
             origin = getattr(sys.modules[other], "__file__", None)
             if other == name or (origin and Path(origin).parent == path.parent):
                 del sys.modules[other]
-
-
-def _attribute(module: ModuleType, path: str, attribute: str) -> Any:
-    if not hasattr(module, attribute):
-        names = [n for n in vars(module) if not n.startswith("_")]
-        raise ConfigError(f"{path} has no {attribute!r}. {nearest(attribute, names)}")
-    return getattr(module, attribute)
 
 
 def check_thing(thing: Any, scenario: str = "Chemotaxis-v0", **options: Any) -> Report:
@@ -154,7 +141,9 @@ def check_thing(thing: Any, scenario: str = "Chemotaxis-v0", **options: Any) -> 
         agent_suite,
         engine_suite,
         gym_suite,
+        parallel_suite,
         piece_suite,
+        sb3_suite,
         scenario_suite,
         vector_suite,
     )
@@ -164,6 +153,22 @@ def check_thing(thing: Any, scenario: str = "Chemotaxis-v0", **options: Any) -> 
             lambda mode: thing(num_envs=3, autoreset_mode=mode)  # type: ignore[call-arg]
         )
     made = _make(thing)
+    if _is_a(made, "pettingzoo", "ParallelEnv"):
+        if made is thing:
+            raise ConfigError(
+                "a parallel environment is checked together with an equal one; give its class, or "
+                "a function that makes one, not one that is made already."
+            )
+        made.close()
+        return parallel_suite.check_parallel_env(thing)
+    if _is_a(made, "stable_baselines3.common.vec_env", "VecEnv"):
+        if made is thing or not _takes_horizon(thing):
+            raise ConfigError(
+                "an environment of Stable-Baselines3 is compared with one of a longer horizon; "
+                "give a function that makes one, with the argument `horizon` and a default."
+            )
+        made.close()
+        return sb3_suite.check_sb3_env(thing)
     if isinstance(made, VectorEnv):
         raise ConfigError(
             "a vector environment is checked in every autoreset mode; give its class, or a "
@@ -192,6 +197,19 @@ def check_thing(thing: Any, scenario: str = "Chemotaxis-v0", **options: Any) -> 
     if all(hasattr(made, name) for name in _FUNCTIONAL):
         return scenario_suite.check_functional(made)
     raise ConfigError(f"{made!r} cannot be checked. Supported are {SUPPORTED}.")
+
+
+def _is_a(thing: Any, module: str, name: str) -> bool:
+    """Whether a thing is of a class of an optional package, which is not imported for that."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(thing, getattr(loaded, name))
+
+
+def _takes_horizon(thing: Any) -> bool:
+    return any(
+        p.name == "horizon" or p.kind is p.VAR_KEYWORD
+        for p in inspect.signature(thing).parameters.values()
+    )
 
 
 def _make(thing: Any) -> Any:

@@ -78,6 +78,31 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class StudyConfig:
+    """Train several seeds of an experiment and compare them with the scenario's baselines."""
+
+    experiment: str = key(
+        "Chemotaxis-v0", "an experiment file (TOML), or a scenario id", positional=True
+    )
+    out: Path = key(Path("runs/study"), "folder of the study; one that is there is gone on with")
+    set: tuple[str, ...] = key((), "changed keys, such as training.seeds=[0,1,2,3,4]")
+    episodes: int = key(256, "swarms per evaluation")
+    seed: int = key(1_000_000, "seed of starts and noise, equal for all agents")
+    movie: bool = key(True, "make the movie of the median seed's policy")
+    size: int = key(480, "width and height of the movie in pixels")
+    every: int = key(4, "draw every so many decisions")
+    overwrite: bool = key(False, "delete a study that is in `out`")
+    progress: bool = key(True, "show a progress bar")
+
+    def __post_init__(self) -> None:
+        _as_path(self)
+        if self.episodes < 2 or self.every < 1 or self.size < 160:
+            raise ConfigError(
+                "study: episodes must be at least 2, every at least 1, and size at least 160."
+            )
+
+
+@dataclass(frozen=True)
 class RenderConfig:
     """Draw a recorded trajectory, or one episode of an agent, as movie and still."""
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from swarmctl.agents.options import make_agent
 from swarmctl.agents.saving import describe_policy, load_agent
+from swarmctl.agents.team import Team, make_team
 from swarmctl.core import registry
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import ConfigError, PhysicsError, UnknownNameError, nearest
@@ -23,6 +24,7 @@ from swarmctl.core.statistics import bootstrap_interval
 from swarmctl.envs.functional import EnvParams, SwarmEnv
 from swarmctl.training.configs import EvaluateConfig
 from swarmctl.training.experiment import SECTIONS, load_experiment
+from swarmctl.training.figures import mean_rewards
 
 Array = jax.Array
 
@@ -33,11 +35,13 @@ class Evaluation:
 
     Attributes:
         returns: [E], reward summed over the episode and averaged over the colloids.
+        species_returns: [E,S], the same for the colloids of every species.
         measure: [E,T], mean of the scenario's measure over the present colloids after every
             decision.
     """
 
     returns: np.ndarray
+    species_returns: np.ndarray
     measure: np.ndarray
 
     @property
@@ -118,7 +122,8 @@ def evaluate_agent(
             f"{episodes} swarms; "
             "use a shorter time_step."
         )
-    return Evaluation(np.asarray(returns, float), np.asarray(measure, float))
+    returns = np.asarray(returns, float)
+    return Evaluation(returns[:, 0], returns[:, 1:], np.asarray(measure, float))
 
 
 @lru_cache(maxsize=16)
@@ -134,8 +139,8 @@ def _episodes(env: SwarmEnv, deterministic: bool) -> Any:
         def body(carry: Any, step_key: Array) -> tuple[Any, tuple[Array, Array, Array]]:
             carry, step = act_and_step(env, agent, params, deterministic, carry, step_key)
             swarm, flags = step["swarm"], step["flags"]
-            counted = jnp.maximum(jnp.sum(step["active"]), 1)
-            earned = jnp.sum(step["reward"]) / counted
+            weight = step["active"].astype(step["reward"].dtype)
+            earned = mean_rewards(step["reward"][None], weight[None], env.spec.engine)[0]
             measure = env.scenario.measure(swarm, env.space(params))
             failed = flags.failed
             return carry, (earned, mean_present(measure, swarm.present), failed)
@@ -143,7 +148,7 @@ def _episodes(env: SwarmEnv, deterministic: bool) -> Any:
         start = (observation, state, agent.init_memory(env.spec))
         keys = jax.random.split(loop_key, env.scenario.horizon)
         _, (earned, measure, failed) = jax.lax.scan(body, start, keys)
-        return jnp.sum(earned), measure, failed.any()
+        return jnp.sum(earned, axis=0), measure, failed.any()
 
     return run
 
@@ -222,9 +227,10 @@ def finite(values: Iterable[float]) -> list[float | None]:
 def _scenario_source(config: EvaluateConfig) -> Any:
     if config.scenario:
         return config.scenario
-    for name in config.agents:
-        if name not in registry.agents:
-            return policy_experiment(name)
+    for agent in config.agents:
+        for name in (team_members(agent) or {"": agent}).values():
+            if name not in registry.agents:
+                return policy_experiment(name)
     return "Chemotaxis-v0"
 
 
@@ -247,17 +253,41 @@ def _check_known(name: str) -> None:
         raise UnknownNameError(f"Unknown agent {name!r}, and no folder of that name. {hint}")
 
 
-def find_agent(name: str, env: SwarmEnv, options: Mapping[str, Any] | None = None) -> Agent:
-    """Return an agent: a registered classical one by name, or a learned policy by its folder.
+def team_members(name: str) -> dict[str, str]:
+    """Return agents by species of a text such as "predator=runs/hunt,prey=random"; else {}."""
+    if "=" not in name or Path(name).exists():
+        return {}
+    pairs = [part.partition("=") for part in name.split(",")]
+    if not all(species and sign and agent for species, sign, agent in pairs):
+        raise ConfigError(
+            f"agent {name!r}: a team is written species=agent,species=agent, such as "
+            "predator=runs/hunt,prey=random."
+        )
+    return {species: agent for species, _, agent in pairs}
 
-    Raises UnknownNameError, PolicyFileError or CapabilityError.
+
+def find_agent(name: str, env: SwarmEnv, options: Mapping[str, Any] | None = None) -> Agent:
+    """Return an agent: a registered classical one by name, a learned policy by its folder, or a
+    team, "species=agent,species=agent".
+
+    Raises UnknownNameError, PolicyFileError, ConfigError or CapabilityError.
     """
     if name in registry.agents:
         config_class = registry.agents[name].load()
-        if config_class.learns:
+        if config_class.learner:
             raise ConfigError(f"agent {name!r} must be trained first; give the folder of its run.")
         return make_agent(name, env.spec, **dict(options or {}))
+    by_species = team_members(name)
+    if by_species:
+        made = {species: find_agent(source, env) for species, source in by_species.items()}
+        chosen = {
+            species: agent.members[agent.species.index(species)]
+            if isinstance(agent, Team) and species in agent.species
+            else agent
+            for species, agent in made.items()
+        }
+        return make_team(env.spec, chosen, by_species)
     _check_known(name)
-    agent = load_agent(name)
+    agent = load_agent(name, env.spec)
     agent.check(env.spec)
     return agent

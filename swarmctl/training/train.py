@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
-from swarmctl.agents.deep.policy import Policy
-from swarmctl.agents.deep.ppo import PPOConfig
 from swarmctl.agents.saving import save_agent
+from swarmctl.core import registry
+from swarmctl.core.contracts import Agent
 from swarmctl.core.errors import ConfigError, PhysicsError, RunFolderError
+from swarmctl.core.registry import load_target
 from swarmctl.records.metrics import MetricsLog, TensorBoardLog, read_metrics, truncate_metrics
 from swarmctl.records.run_folder import RunFolder
 from swarmctl.training.checkpoint import FILE, load_checkpoint, save_checkpoint
 from swarmctl.training.configs import TrainConfig
 from swarmctl.training.experiment import Experiment, load_experiment
-from swarmctl.training.learner import Learner
 
 METRICS = "metrics.jsonl"
 
@@ -38,7 +38,7 @@ class TrainResult:
 
     path: Path
     seeds: tuple[int, ...]
-    policies: tuple[Policy, ...]
+    policies: tuple[Agent, ...]
     metrics: list[dict[str, Any]]
     seconds: float
 
@@ -69,35 +69,59 @@ def train(config: TrainConfig) -> TrainResult:
 
 
 def _check_same(config: TrainConfig, experiment: Experiment) -> None:
-    if config.experiment == TrainConfig.experiment:
-        return
-    asked = load_experiment(config.experiment)
-    if asked != experiment:
-        difference = _first_difference(experiment.tables(), asked.tables())
+    if config.experiment != TrainConfig.experiment:
+        check_same_keys(experiment, load_experiment(config.experiment), config.experiment)
+
+
+def check_same_keys(there: Experiment, asked: Experiment, name: str) -> None:
+    """Raise ConfigError, naming the first difference, unless a run's experiment is that asked."""
+    if asked != there:
+        difference = _first_difference(there.tables(), asked.tables())
         raise ConfigError(
-            f"train: resume goes on with the run's own keys, but {config.experiment} has others: "
+            f"train: resume goes on with the run's own keys, but {name} has others: "
             f"{difference}. Leave the experiment out, or choose another folder."
         )
 
 
-def make_learner(experiment: Experiment) -> Learner:
+class Learns(Protocol):
+    """A training program: pure updates of a state that is a pytree with a counter `update`."""
+
+    @property
+    def steps_per_update(self) -> int:
+        """Agent steps (decisions of single colloids) in an update."""
+
+    def init(self, seed: int) -> Any:
+        """Return the state before the first update."""
+
+    def shapes(self) -> Any:
+        """Return the shapes and types of a training state."""
+
+    def update(self, state: Any, seed: int) -> tuple[Any, dict[str, Any]]:
+        """Return (state, figures), among them episode_return and failed; `state` is consumed."""
+
+    def agent(self, state: Any) -> Agent:
+        """Return who acts after what was learned."""
+
+
+def make_learner(experiment: Experiment) -> Learns:
     """Build the learner of an experiment. Raises ConfigError if the agent does not learn."""
     check_learns(experiment)
-    assert isinstance(experiment.agent, PPOConfig)
-    return Learner(experiment.env(), experiment.agent, experiment.training.updates)
+    learner_class = load_target(experiment.agent.learner)
+    return learner_class(experiment.env(), experiment.agent, experiment.training.updates)
 
 
 def check_learns(experiment: Experiment) -> None:
     """Raise ConfigError if the agent of an experiment does not learn."""
-    if not isinstance(experiment.agent, PPOConfig):
+    if not experiment.agent.learner:
+        learn = [entry.name for entry in registry.agents if entry.load().learner]
         raise ConfigError(
-            f"agent {experiment.agent.name!r} does not learn; train ppo, or evaluate "
-            f"{experiment.agent.name!r}."
+            f"agent {experiment.agent.name!r} does not learn; train {', '.join(learn)}, or "
+            f"evaluate {experiment.agent.name!r}."
         )
 
 
 def train_in(
-    run: RunFolder, experiment: Experiment, progress: bool = True, learner: Learner | None = None
+    run: RunFolder, experiment: Experiment, progress: bool = True, learner: Learns | None = None
 ) -> TrainResult:
     """Train all seeds of an experiment in a run folder that is open.
 
@@ -130,7 +154,7 @@ class _SeedRun:
     """Training of one seed: from its checkpoint or from the start to its last update."""
 
     def __init__(
-        self, root: Path, experiment: Experiment, learner: Learner, number: int, seed: int
+        self, root: Path, experiment: Experiment, learner: Learns, number: int, seed: int
     ) -> None:
         self.root, self.experiment, self.learner = root, experiment, learner
         self.number, self.seed = number, seed
@@ -138,11 +162,11 @@ class _SeedRun:
         self.updates = experiment.training.updates
         self.best = _Best()
 
-    def finish(self, progress: bool) -> Policy:
+    def finish(self, progress: bool) -> Agent:
         """Run what is left and return the final policy."""
         state, done = self._start()
         if done == self.updates or self._stopped():
-            return state.policy
+            return self.learner.agent(state)
         # Only here: rows behind those of a finished seed belong to the seeds after it.
         truncate_metrics(self.root / METRICS, "row", self.number * self.updates + done - 1)
         with ExitStack() as stack:
@@ -170,7 +194,7 @@ class _SeedRun:
                         f"return {row['episode_return']:.3f}, {row['steps_per_s'] / 1e6:.2f} M "
                         "steps/s"
                     )
-                policy = trained.policy
+                policy = self.learner.agent(trained)
                 self._keep(policy, row)
                 last = update + 1 == self.updates or self._stopped()
                 if last or (update + 1) % self.experiment.training.checkpoint_every == 0:
@@ -190,7 +214,7 @@ class _SeedRun:
         if not 0 <= done <= self.updates:
             raise RunFolderError(f"{self.folder}: checkpoint of update {done} of {self.updates}.")
         if done == self.updates or self._stopped():
-            save_agent(state.policy, self.folder / "policy", self._about())
+            save_agent(self.learner.agent(state), self.folder / "policy", self._about())
         return state, done
 
     def _check_keys(self, metadata: dict[str, str]) -> None:
@@ -230,7 +254,7 @@ class _SeedRun:
             }
             yield update, state, row
 
-    def _keep(self, policy: Policy, row: dict[str, Any]) -> None:
+    def _keep(self, policy: Agent, row: dict[str, Any]) -> None:
         """Keep the best policy, and the first that reached the goal."""
         reached = row["episode_return"]
         if reached is None:

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from swarmctl.agents.deep.batch import Batch, advantages
 from swarmctl.agents.deep.networks import MLP
 from swarmctl.agents.deep.policy import Policy, init_policy
-from swarmctl.agents.deep.ppo import Batch, PPOConfig, advantages, loss
+from swarmctl.agents.deep.ppo import PPOConfig
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.spec import AgentSpec, Continuous, Discrete, EngineSpec
 
@@ -69,7 +70,7 @@ def some_batch(policy, shape=(5, 4, 3), seed=1, stale=0.3):
 @partial(jax.jit, static_argnums=2)
 def learned(policy, batch, config):
     """((loss, figures), gradient)"""
-    return jax.value_and_grad(loss, has_aux=True)(policy, batch, config)
+    return jax.value_and_grad(config.loss, has_aux=True)(policy, batch)
 
 
 def value_and_gradient(policy, batch, config):

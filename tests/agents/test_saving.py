@@ -160,7 +160,7 @@ def test_a_missing_folder_and_a_folder_without_policy_are_named(tmp_path):
         ({"format": "other"}, "is not a swarmctl policy"),
         ({"format": None}, "is not a swarmctl policy"),
         ({"kind": "cnn"}, "kind 'cnn'"),
-        ({"activation": "relu"}, "activation 'relu'"),
+        ({"activation": "gelu"}, "activation 'gelu'"),
         ({"sha256": None}, "checksums differ"),
         ({"actor": [12, 9, 4]}, "description does not fit the arrays"),
         ({"actor": [12, 8, 4, 5]}, "description does not fit the arrays"),

@@ -10,22 +10,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from swarmctl.agents.deep.ppo import PPOConfig
-from swarmctl.agents.deep.ppo import loss as ppo_loss
+from swarmctl.agents.deep.evolution import EvolutionConfig
+from swarmctl.agents.deep.ppo import PPOConfig, RecurrentPPOConfig
+from swarmctl.agents.deep.reinforce import ReinforceConfig
 from swarmctl.agents.options import make_agent
+from swarmctl.agents.saving import load_agent, save_agent
+from swarmctl.agents.team import Team
 from swarmctl.core.command import Command
 from swarmctl.core.contracts import ActionMap, Flags, Observable, PureEngine, Task
-from swarmctl.core.errors import ConfigError, PhysicsError
+from swarmctl.core.errors import ConfigError, PhysicsError, PolicyFileError, UnknownNameError
 from swarmctl.core.spec import Continuous, Discrete, EngineSpec
 from swarmctl.core.state import SwarmState
 from swarmctl.core.tree import pytree, static
 from swarmctl.core.world import Box, Species, World
 from swarmctl.envs.functional import SwarmEnv
 from swarmctl.envs.scenario import Scenario
-from swarmctl.training import learner as learning
 from swarmctl.training import train as training
 from swarmctl.training.configs import TrainConfig
 from swarmctl.training.evaluate import evaluate_agent, record_episode
+from swarmctl.training.evolution import EvolutionLearner
 from swarmctl.training.learner import Learner
 from swarmctl.training.train import train
 
@@ -56,19 +59,21 @@ class ToyState:
 class ToyEngine(PureEngine):
     """Colloids that stay where they are and show the speed they were last told."""
 
-    def __init__(self, overlap_at=-1):
+    def __init__(self, overlap_at=-1, species=("colloid",)):
         self.overlap_at = overlap_at
+        of_slot = (0,) * (COUNT - 1) + (len(species) - 1,)
+        each = (1.0,) * len(species)
         self.spec = EngineSpec(
             name="toy",
             capacity=COUNT,
             dimension=2,
             dtype="float32",
-            species=("colloid",),
-            species_of_slot=(0,) * COUNT,
-            radius=(1.0,),
-            speed_min=(-1.0,),
-            speed_max=(1.0,),
-            turn_rate_max=(1.0,),
+            species=species,
+            species_of_slot=of_slot,
+            radius=each,
+            speed_min=(-1.0,) * len(species),
+            speed_max=each,
+            turn_rate_max=each,
             box=(10.0, 10.0),
             periodic=(True, True),
             control_interval=0.1,
@@ -96,7 +101,7 @@ class ToyEngine(PureEngine):
             director=ahead,
             velocity=state.speed[:, None] * ahead,
             angular_velocity=jnp.zeros(COUNT),
-            species=jnp.zeros(COUNT, jnp.int32),
+            species=jnp.asarray(self.spec.species_of_slot, jnp.int32),
             identity=jnp.arange(COUNT, dtype=jnp.int32),
             present=there,
             oriented=there,
@@ -135,6 +140,20 @@ class Clock(Observable):
         return jnp.stack([age, sign_of(age), state.position[:, 0]], -1), age
 
 
+@pytree
+class Where(Observable):
+    """Where the colloid is, and nothing of the time."""
+
+    def names(self, spec):
+        return ("x",)
+
+    def init(self, state, space):
+        return ()
+
+    def observe(self, state, memory, space):
+        return state.position[:, :1], memory
+
+
 def sign_of(age):
     return 1 - 2 * (age % 2)
 
@@ -143,7 +162,8 @@ def sign_of(age):
 class Toy(Task):
     """Pays the speed of the last interval, times ±1 in turn if `alternating`, plus `bonus` [].
 
-    Colloid n is done after `lifespan[n]` decisions.
+    The second species is paid the opposite of the first. Colloid n is done after `lifespan[n]`
+    decisions.
     """
 
     bonus: jax.Array
@@ -156,6 +176,7 @@ class Toy(Task):
     def evaluate(self, state, memory, space):
         forward = jnp.sum(state.velocity * state.director, -1)
         sign = sign_of(memory) if self.alternating else 1.0
+        sign = sign * (1 - 2 * state.species)
         return forward * sign + self.bonus, memory + 1 >= self.lifespan, memory + 1
 
 
@@ -172,11 +193,18 @@ class Go(ActionMap):
         return Command(speed=action[:, 0] if self.continuous else action.astype(jnp.float32))
 
 
-def toy_env(bonus=0.0, lifespan=(1e9,) * COUNT, alternating=True, continuous=False, **engine):
+def toy_env(
+    bonus=0.0,
+    lifespan=(1e9,) * COUNT,
+    alternating=True,
+    continuous=False,
+    observable=None,
+    **engine,
+):
     scenario = Scenario(
         id="Toy-v0",
         world=World(Box((10.0, 10.0)), species=(Species(count=COUNT, radius=0.1),)),
-        observable=Clock(),
+        observable=observable or Clock(),
         task=Toy(jnp.asarray(bonus), jnp.asarray(lifespan), alternating),
         actions=Go(continuous),
         control_interval=0.1,
@@ -187,6 +215,8 @@ def toy_env(bonus=0.0, lifespan=(1e9,) * COUNT, alternating=True, continuous=Fal
     )
     return SwarmEnv(scenario, ToyEngine(**engine))
 
+
+plain_loss = PPOConfig.loss
 
 KEYS = PPOConfig(
     hidden=(8,), swarms=8, rollout=3, epochs=1, minibatches=1, discount=0.9, normalise=False
@@ -201,7 +231,9 @@ def eager_critic(state):
         weights=tuple(3 * w for w in critic.weights),
         biases=tuple(b + 0.7 for b in critic.biases),
     )
-    return dataclasses.replace(state, policy=dataclasses.replace(state.policy, critic=grown))
+    (member,) = state.members
+    policy = dataclasses.replace(state.policy, critic=grown)
+    return dataclasses.replace(state, members=(dataclasses.replace(member, policy=policy),))
 
 
 @pytest.fixture
@@ -209,15 +241,15 @@ def batches(monkeypatch):
     """The batches that the loss is given, in order; with one minibatch and epoch: rollouts."""
     seen = []
 
-    def watched(policy, batch, config):
+    def watched(config, policy, batch, exploration):
         jax.debug.callback(
             lambda b: seen.append(jax.tree.map(np.asarray, b)),
             jax.lax.stop_gradient(batch),
             ordered=True,
         )
-        return ppo_loss(policy, batch, config)
+        return plain_loss(config, policy, batch, exploration)
 
-    monkeypatch.setattr(learning, "loss", watched)
+    monkeypatch.setattr(PPOConfig, "loss", watched)
     return seen
 
 
@@ -292,7 +324,8 @@ def test_episodes_end_staggered_and_only_whole_ones_are_reported(batches):
         batches, figures, itertools.pairwise([*policies, state.policy]), strict=True
     ):
         before, after = (
-            float(ppo_loss(p, jax.tree.map(jnp.asarray, batch), KEYS)[0]) for p in (acted, improved)
+            float(plain_loss(KEYS, p, jax.tree.map(jnp.asarray, batch))[0])
+            for p in (acted, improved)
         )
         assert after < before
         assert f["clipped"] == 0
@@ -318,7 +351,7 @@ def test_a_colloid_that_is_done_leaves_the_episode_and_a_done_swarm_restarts(bat
     assert [f["episodes"] for f in figures] == [8, 16, 8]
     # Observations are scaled by what those who were in an episode saw in all rollouts.
     seen = np.concatenate([b.observation[b.weight == 1] for b in batches]).astype(float)
-    assert float(state.moments.count) == len(seen)
+    assert float(state.members[0].moments.count) == len(seen)
     np.testing.assert_allclose(state.policy.mean, seen.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(state.policy.deviation, seen.std(axis=0), rtol=1e-4)
     first = batches[0].observation[batches[0].weight == 1].astype(float)
@@ -370,6 +403,107 @@ def test_what_is_right_alternates_and_is_learned(continuous):
     assert learned.returns.mean() >= 0.95 * best
     chance = evaluate_agent(env, make_agent("random", env.spec), 64)
     assert abs(chance.returns.mean()) < 0.25 * best
+
+
+def learned_return(env, keys, updates=60, make=Learner, seed=0):
+    """Mean return of what was learned, and the learner with its last state."""
+    learner = make(env, keys, updates)
+    state = learner.init(seed)
+    for _ in range(updates):
+        state, _ = learner.update(state, seed)
+    return evaluate_agent(env, learner.agent(state), 64).returns.mean(), learner, state
+
+
+SMALL = {"hidden": (16,), "swarms": 32, "rollout": 6, "minibatches": 4, "learning_rate": 1e-2}
+
+
+def test_what_cannot_be_seen_must_be_remembered():
+    """Without a clock only a recurrent policy can tell even decisions from odd ones."""
+    env = toy_env(observable=Where())
+    forgetful, _, _ = learned_return(env, PPOConfig(**SMALL))
+    remembering, _, _ = learned_return(env, RecurrentPPOConfig(**SMALL, memory=8))
+    assert abs(forgetful) < 0.3 * HORIZON / 2
+    assert remembering >= 0.95 * HORIZON / 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "continuous", "make"),
+    [
+        (ReinforceConfig(hidden=(16,), swarms=32, rollout=6), False, Learner),
+        (EvolutionConfig(population=16, swarms=2), False, EvolutionLearner),
+        (EvolutionConfig(population=16, swarms=2), True, EvolutionLearner),
+        (PPOConfig(**SMALL, central=True, epsilon=0.3, curiosity=0.01), False, Learner),
+        (PPOConfig(**SMALL, correlation=0.6), True, Learner),
+    ],
+)
+def test_every_way_of_learning_learns(keys, continuous, make):
+    found, _, _ = learned_return(toy_env(continuous=continuous), keys, 60, make)
+    assert found >= 0.9 * (HORIZON if continuous else HORIZON / 2)
+
+
+def test_species_with_opposite_aims_need_policies_of_their_own(tmp_path):
+    env = toy_env(species=("runner", "rester"))
+    shared, _, _ = learned_return(env, PPOConfig(**SMALL))
+    # Two runners earn what one rester loses.
+    assert shared < 0.5 * HORIZON / 2
+    keys = PPOConfig(**SMALL, species=("rester=",))
+    apart, learner, state = learned_return(env, keys)
+    assert apart >= 0.95 * HORIZON / 2
+    team = learner.agent(state)
+    assert isinstance(team, Team)
+    again = load_agent(save_agent(team, tmp_path / "policy"))
+    np.testing.assert_array_equal(
+        evaluate_agent(env, again, 8).returns, evaluate_agent(env, team, 8).returns
+    )
+    with pytest.raises(ConfigError, match="agents for runner, rester; Toy-v0 has the species col"):
+        again.check(toy_env().spec)
+
+
+def test_a_species_with_an_agent_is_not_trained(tmp_path):
+    env = toy_env(species=("runner", "rester"))
+    learner = Learner(env, PPOConfig(**SMALL, species=("rester=random",)), 40)
+    state = learner.init(0)
+    for _ in range(40):
+        state, figures = learner.update(state, 0)
+    assert len(state.members) == 1
+    assert float(figures["runner/episode_return"]) > 0.8 * HORIZON / 2
+    assert abs(float(figures["rester/episode_return"])) < 0.5
+    saved = save_agent(learner.agent(state), tmp_path / "policy")
+    again = load_agent(saved, env.spec)
+    assert again.sources == ("", "random")
+    with pytest.raises(PolicyFileError, match=r"'rester' is made by its name; give .*spec"):
+        load_agent(saved)
+
+
+@pytest.mark.parametrize(
+    ("species", "words"),
+    [
+        (("hunter=random",), "species 'hunter' is not in Toy-v0, which has runner, rester"),
+        (("runner=random", "rester=random"), "nothing is left to learn"),
+        (("runner",), "species 'runner' must be name=agent"),
+        (("runner=", "runner=random"), "each name once"),
+        (("runner=randon",), "randon"),
+    ],
+)
+def test_species_that_do_not_fit_are_refused(species, words):
+    env = toy_env(species=("runner", "rester"))
+    with pytest.raises((ConfigError, UnknownNameError), match=words):
+        Learner(env, PPOConfig(species=species, rollout=6), 3)
+
+
+@pytest.mark.parametrize(
+    ("keys", "continuous", "words"),
+    [
+        ({"epsilon": 0.1}, True, "epsilon is for discrete actions"),
+        ({"correlation": 0.1}, False, "correlation is for continuous actions"),
+        ({"epsilon": 1.0}, False, r"epsilon must lie in \[0, 1\)"),
+        ({"curiosity": -1.0}, False, "curiosity must be at least 0"),
+        ({"memory": -1}, False, "memory must be at least 0"),
+    ],
+)
+def test_keys_that_do_not_fit_the_actions_are_refused(keys, continuous, words):
+    with pytest.raises(ConfigError, match=words):
+        Learner(toy_env(continuous=continuous), PPOConfig(**keys, rollout=6), 3)
 
 
 def test_an_evaluation_pays_nothing_after_the_end():
