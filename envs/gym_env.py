@@ -5,26 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
-import jax
 import numpy as np
 
-from swarmctl.core.command import Command
-from swarmctl.core.contracts import Engine, PureEngine, raise_flags
+from swarmctl.core.contracts import Engine
 from swarmctl.core.errors import CommandError, ConfigError, SwarmctlError
 from swarmctl.core.spec import ActionSpace, Discrete
-from swarmctl.core.state import Space, SwarmState
-from swarmctl.envs.functional import (
-    Episode,
-    SwarmEnv,
-    begin_episode,
-    continue_episode,
-    make_rules,
-)
+from swarmctl.core.state import SwarmState
+from swarmctl.envs.episode import make_episodes
 from swarmctl.envs.make import as_scenario, make_engine
 from swarmctl.envs.picture import SwarmPainter
 from swarmctl.envs.scenario import Scenario, check_engine
-
-Array = jax.Array
 
 RENDER_FPS = 20
 
@@ -70,11 +60,7 @@ class SwarmGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             made.spec.capacity * self.agent_spec.observation_size
         )
         self.action_space = swarm_action_space(self.agent_spec.action_space, made.spec.capacity)
-        self._episode = (
-            _FusedEpisode(SwarmEnv(self.scenario, made))
-            if isinstance(made, PureEngine)
-            else _EngineEpisode(self.scenario, made)
-        )
+        self._episode = make_episodes(self.scenario, made)
         self._painter: SwarmPainter | None = None
         self._running = False
 
@@ -144,106 +130,6 @@ class SwarmGymEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             self._painter = None
 
 
-class _FusedEpisode:
-    """Episodes on a pure engine: action, motion, observation and reward in one compiled call."""
-
-    def __init__(self, env: SwarmEnv) -> None:
-        self._env = env
-        self._params = env.params()
-        self._reset = jax.jit(self._reset_function)
-        self._step = jax.jit(self._step_function)
-        self._state: Any = None
-        self._key: Any = None
-        self.swarm: SwarmState | None = None
-
-    def _reset_function(self, seed: Array, params: Any) -> Any:
-        reset_key, key = jax.random.split(jax.random.key(seed))
-        observation, state = self._env.reset(reset_key, params)
-        return observation, state, self._env.swarm(state, params), key
-
-    def _step_function(self, key: Array, state: Any, action: Array, params: Any) -> Any:
-        step_key, next_key = jax.random.split(key)
-        observation, state, reward, terminated, truncated, info = self._env.step(
-            step_key, state, action, params
-        )
-        swarm = self._env.swarm(state, params)
-        return observation, state, reward, terminated, truncated, info, swarm, next_key
-
-    def reset(self, seed: int) -> Array:
-        observation, self._state, self.swarm, self._key = self._reset(
-            np.uint32(seed % 2**32), self._params
-        )
-        self._env.engine.check_start(self._state.engine)
-        return observation
-
-    def step(self, action: np.ndarray) -> tuple[Any, ...]:
-        observation, state, reward, terminated, truncated, info, swarm, key = self._step(
-            self._key, self._state, action, self._params
-        )
-        raise_flags(info["flags"], self._env.engine.spec)
-        self._state, self._key, self.swarm = state, key, swarm
-        out = {
-            "active": np.asarray(info["active"]),
-            "limited": np.asarray(info["flags"].limited),
-            "remaining": state.episode.active,
-        }
-        return observation, np.asarray(reward), np.asarray(terminated), bool(truncated), out
-
-
-class _EngineEpisode:
-    """Episodes on any other engine.
-
-    The loop commands it and evaluates the states that it returns.
-    """
-
-    def __init__(self, scenario: Scenario, engine: Engine) -> None:
-        self._engine, self._scenario = engine, scenario
-        spec = engine.spec
-        self._rules = make_rules(scenario, jax.numpy.asarray(spec.box, spec.dtype))
-        space = Space(self._rules.size, spec.periodic)
-        self._begin = jax.jit(lambda state: begin_episode(state, self._rules, space))
-        self._continue = jax.jit(
-            lambda state, episode: continue_episode(
-                state, episode, self._rules, space, scenario.horizon
-            )
-        )
-        self._command = jax.jit(lambda action: self._rules.actions.to_command(action, spec))
-        self._episode: Episode | None = None
-        self.swarm: SwarmState | None = None
-
-    def reset(self, seed: int) -> Array:
-        self.swarm = self._engine.reset(seed)
-        observation, self._episode = self._begin(self.swarm)
-        return observation
-
-    def step(self, action: np.ndarray) -> tuple[Any, ...]:
-        assert self._episode is not None
-        command: Command = self._command(action)
-        transition = self._engine.step(command)
-        active = np.asarray(self._episode.active)
-        observation, self._episode, reward, terminated, truncated = self._continue(
-            transition.state, self._episode
-        )
-        self.swarm = transition.state
-        status = transition.status
-        limited = status.flags.limited if status.flags else np.zeros_like(active)
-        out = {
-            **status.info,
-            "active": active,
-            "limited": np.asarray(limited),
-            "remaining": self._episode.active,
-        }
-        if status.fault:
-            out["fault"] = status.fault
-        return (
-            observation,
-            np.asarray(reward),
-            np.asarray(terminated),
-            bool(truncated) or status.fault is not None,
-            out,
-        )
-
-
 def observation_space(size: int) -> gymnasium.spaces.Box:
     """Box of all finite float32 vectors of a length."""
     largest = float(np.finfo(np.float32).max)
@@ -292,6 +178,6 @@ def check_action(action: Any, space: ActionSpace, lead: tuple[int, ...]) -> np.n
     return array.astype(np.int32 if isinstance(space, Discrete) else np.float32)
 
 
-def flat(observation: Array) -> np.ndarray:
+def flat(observation: Any) -> np.ndarray:
     """Observations [N,F] as float32 [N F]."""
     return np.asarray(observation, np.float32).reshape(-1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from swarmctl.core import registry
-from swarmctl.core.config import build
+from swarmctl.core.config import build, key
 from swarmctl.core.contracts import Engine, PureEngine
 from swarmctl.core.errors import CapabilityError, ConfigError
 from swarmctl.envs.functional import SwarmEnv
@@ -17,11 +19,68 @@ def scenario_config(name: str, options: Mapping[str, Any] | None = None) -> Scen
     """Return the configuration of a scenario with some keys changed; quantities may be texts with
     units.
 
-    `name` is a scenario id, with or without "swarmctl/" in front. Raises UnknownNameError with the
-    nearest name.
+    `name` is a scenario id, with or without "swarmctl/" in front, or ``"my_file.py:MyConfig"``,
+    which adds the key `sha256`: see `own_config`. Raises UnknownNameError with the nearest name.
     """
     config_class = registry.scenarios[name.removeprefix("swarmctl/")].load()
+    if registry.is_file_target(name):
+        path, _, attribute = name.rpartition(":")
+        file = registry.load_file(path)
+        config_class = own_config(config_class, f"{file.path}:{attribute}", file.sha256)
     return build(config_class, dict(options or {}), "")
+
+
+@functools.cache
+def own_config(
+    config_class: type[ScenarioConfig], target: str, digest: str
+) -> type[ScenarioConfig]:
+    """Return the configuration of a user's file in a form that a run folder can keep.
+
+    Its id is `target`, the full path and name, by which it is found again; the scenario that it
+    builds keeps its own id. The key `sha256` is that of the file: with another one, from a run
+    that was made before the file changed, it raises ConfigError. Raises ConfigError for a class
+    that is no frozen dataclass with an id.
+    """
+    name = config_class.__name__
+    if not (dataclasses.is_dataclass(config_class) and hasattr(config_class, "id")):
+        raise ConfigError(
+            f"{target}: {name} must be a frozen dataclass with `id: ClassVar[str]`, as in "
+            "examples/own_scenario.py."
+        )
+
+    def check(self: Any) -> None:
+        before = getattr(config_class, "__post_init__", None)
+        if before is not None:
+            before(self)
+        if self.sha256 not in ("", digest):
+            raise ConfigError(
+                f"{target.rpartition(':')[0]} has changed since the run was made (its sha256 is "
+                f"{digest[:12]}…, the run says {self.sha256[:12]}…). Put it back as it was, or use "
+                'it as it is now with scenario.sha256="".'
+            )
+        object.__setattr__(self, "sha256", digest)
+
+    def build_own(self: Any) -> Scenario:
+        scenario = config_class.build(self)
+        own = config_class.id if scenario.id == target else scenario.id
+        return dataclasses.replace(scenario, id=own)
+
+    try:
+        return dataclasses.make_dataclass(
+            name,
+            [("sha256", str, key(digest, "checksum of the file; empty for whatever it is now"))],
+            bases=(config_class,),
+            namespace={
+                "id": target,
+                "build": build_own,
+                "__post_init__": check,
+                "__doc__": config_class.__doc__,
+                "__module__": config_class.__module__,
+            },
+            frozen=True,
+        )
+    except TypeError as error:
+        raise ConfigError(f"{target}: {name} must be a frozen dataclass ({error}).") from None
 
 
 def as_scenario(scenario: str | Scenario, options: Mapping[str, Any]) -> Scenario:
@@ -90,3 +149,33 @@ def make(scenario: str | Scenario, engine: str = "jax", **options: Any) -> Any:
     from swarmctl.envs.gym_env import SwarmGymEnv
 
     return SwarmGymEnv(scenario, engine, **options)
+
+
+def make_parallel(scenario: str | Scenario, engine: str = "jax", **options: Any) -> Any:
+    """Return the PettingZoo environment, in which every colloid is an agent of its own.
+
+    `render_mode` and the scenario's keys are options. Raises MissingExtraError without PettingZoo.
+
+    >>> env = make_parallel("Chemotaxis-v0", colloids=2)
+    >>> observations, infos = env.reset(seed=0)
+    >>> {name: row.shape for name, row in observations.items()}
+    {'colloid_0': (12,), 'colloid_1': (12,)}
+    """
+    from swarmctl.envs.parallel_env import SwarmParallelEnv
+
+    return SwarmParallelEnv(scenario, engine, **options)
+
+
+def make_sb3(scenario: str | Scenario, swarms: int = 1, engine: str = "jax", **options: Any) -> Any:
+    """Return the vector environment of Stable-Baselines3, one slot per colloid of every swarm.
+
+    `render_mode`, `pool` and the scenario's keys are options. Raises MissingExtraError without
+    Stable-Baselines3.
+
+    >>> env = make_sb3("Chemotaxis-v0", swarms=2, colloids=3)
+    >>> env.num_envs, env.reset().shape
+    (6, (6, 12))
+    """
+    from swarmctl.envs.sb3_env import SwarmVecEnv
+
+    return SwarmVecEnv(scenario, swarms, engine, **options)
