@@ -54,6 +54,11 @@ CASES = {
     "convergence": Case("cases_contacts", "convergence", "Convergence in the time step, φ = 0.5"),
     "langevin": Case("cases_inertia", "langevin", "Langevin dynamics"),
     "delay": Case("cases_delay", "delay", "Steering with delay"),
+    "arrival": Case("cases_control", "arrival", "Arrival under perfect steering"),
+    "drift": Case("cases_control", "drift", "Drift towards a far point"),
+    "zermelo": Case("cases_control", "zermelo", "The fastest way through shear"),
+    "swirl": Case("cases_control", "swirl", "Swirls"),
+    "groups": Case("cases_control", "groups", "Groups"),
     "lammps": Case("cases_lammps", "lammps", "Beside LAMMPS"),
     "mips": Case("cases_mips", "mips", "Motility-induced phase separation", slow=True),
 }
