@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 from swarmctl.training.configs import StudyConfig
-from swarmctl.training.study import study
+from swarmctl.training.study import StudyRow, judge, study
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS, RESULTS = ROOT / "examples" / "learning", ROOT / "docs" / "results"
@@ -83,7 +84,7 @@ def write_pages() -> None:
         seeds = len(data["experiment"]["training"]["seeds"])
         lines.append(
             f"| [{data['scenario']}](../scenarios/{name}.md) | {number(agents['random'])} | "
-            f"{number(agents['learned'])} | {number(best)} | {seeds} | {data['verdict']} |"
+            f"{number(agents['learned'])} | {number(best)} | {seeds} | {verdict(data)} |"
         )
     (RESULTS / "index.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -102,7 +103,7 @@ def block(name: str, data: dict[str, Any]) -> str:
     seeds = len(data["experiment"]["training"]["seeds"])
     lines += [
         "",
-        f"{data['verdict'][:1].upper()}{data['verdict'][1:]} Evaluated on {data['episodes']} "
+        f"By these intervals {verdict(data)} Evaluated on {data['episodes']} "
         "swarms; intervals are over training seeds for what was learned, over swarms for the "
         f"others. {seeds} seeds of {steps:.3g} million agent-steps took "
         f"{data['training_seconds']:.0f} s of training in all.",
@@ -116,6 +117,21 @@ def block(name: str, data: dict[str, Any]) -> str:
         f"[{name}.json](../results/{name}.json): all keys, curves and versions.",
     ]
     return "\n".join(lines)
+
+
+def verdict(data: dict[str, Any]) -> str:
+    """Who wins, by the rule of `study`."""
+
+    def interval(values: list[float | None]) -> tuple[float, float, float]:
+        mean, low, high = (math.nan if value is None else value for value in values)
+        return mean, low, high
+
+    return judge(
+        tuple(
+            StudyRow(role, row["label"], interval(row["return"]), interval(row["measure"]))
+            for role, row in data["agents"].items()
+        )
+    )
 
 
 def number(row: dict[str, Any], what: str = "return") -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.core.command import Command
@@ -18,26 +16,11 @@ from swarmctl.envs.functional import (
     begin_episode,
     continue_episode,
     make_rules,
+    rest_others,
 )
 from swarmctl.envs.scenario import Scenario
 
 Array = jax.Array
-
-
-def rest_others(command: Command, acts: Array) -> Command:
-    """Return the command with nothing asked of colloids for which `acts` bool [N] is False.
-
-    They get speed, turn rate, velocity and power 0 and keep their heading. A global field acts on
-    all.
-    """
-    changes: dict[str, Any] = {}
-    for name in ("speed", "turn_rate", "velocity", "power", "spot_offset"):
-        asked = getattr(command, name)
-        if asked is not None:
-            changes[name] = jnp.where(acts.reshape((-1,) + (1,) * (asked.ndim - 1)), asked, 0)
-    if command.has_heading is not None:
-        changes["has_heading"] = command.has_heading & acts
-    return dataclasses.replace(command, **changes)
 
 
 def make_episodes(scenario: Scenario, engine: Engine) -> FusedEpisode | EngineEpisode:
@@ -135,10 +118,9 @@ class EngineEpisode:
     def step(self, action: np.ndarray, acts: np.ndarray | None = None) -> tuple[Any, ...]:
         """As `FusedEpisode.step`; info has what the engine says besides, and `fault` after one."""
         assert self._episode is not None
-        everyone = np.ones(self._engine.spec.capacity, bool) if acts is None else acts
-        command: Command = self._command(action, everyone)
-        transition = self._engine.step(command)
         active = np.asarray(self._episode.active)
+        command: Command = self._command(action, active if acts is None else active & acts)
+        transition = self._engine.step(command)
         observation, self._episode, reward, terminated, truncated = self._continue(
             transition.state, self._episode
         )

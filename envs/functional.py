@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from swarmctl.core.command import Command
 from swarmctl.core.contracts import ActionMap, Observable, PureEngine, Task
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.spec import AgentSpec
@@ -126,6 +127,22 @@ def _of_present(observation: Array, state: SwarmState) -> Array:
     return jnp.where(state.present[:, None], observation, 0)
 
 
+def rest_others(command: Command, acts: Array) -> Command:
+    """Return the command with nothing asked of colloids for which `acts` bool [N] is False.
+
+    They get speed, turn rate, velocity and power 0 and keep their heading. A global field acts on
+    all.
+    """
+    changes: dict[str, Any] = {}
+    for name in ("speed", "turn_rate", "velocity", "power", "spot_offset"):
+        asked = getattr(command, name)
+        if asked is not None:
+            changes[name] = jnp.where(acts.reshape((-1,) + (1,) * (asked.ndim - 1)), asked, 0)
+    if command.has_heading is not None:
+        changes["has_heading"] = command.has_heading & acts
+    return dataclasses.replace(command, **changes)
+
+
 class SwarmEnv:
     """Scenario x pure engine as pure functions.
 
@@ -173,7 +190,11 @@ class SwarmEnv:
     def step_command(
         self, key: Array, state: EnvState, command: Any, params: EnvParams
     ) -> tuple[Array, EnvState, Array, Array, Array, dict[str, Any]]:
-        """Like `step`, for agents that return commands."""
+        """Like `step`, for agents that return commands.
+
+        Colloids that have left the episode are asked for nothing.
+        """
+        command = rest_others(command, state.episode.active)
         engine, applied, flags = self.engine.advance(key, state.engine, command, params.engine)
         swarm = self.engine.observe_state(engine, params.engine)
         observation, episode, reward, terminated, truncated = continue_episode(

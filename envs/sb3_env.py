@@ -15,8 +15,7 @@ from swarmctl.core.errors import ConfigError, SwarmctlError
 from swarmctl.core.extras import import_extra
 from swarmctl.core.spec import Discrete
 from swarmctl.core.state import SwarmState
-from swarmctl.envs.episode import rest_others
-from swarmctl.envs.functional import AutoReset, EnvParams, EnvState, SwarmEnv
+from swarmctl.envs.functional import AutoReset, EnvState, SwarmEnv
 from swarmctl.envs.gym_env import check_action, observation_space
 from swarmctl.envs.make import as_scenario, make_env
 from swarmctl.envs.picture import SwarmPainter
@@ -31,18 +30,6 @@ else:
 Array = jax.Array
 
 LEAST_POOL = 64
-
-
-class RestingEnv(SwarmEnv):
-    """An environment in which colloids that are out of the episode are asked for no motion."""
-
-    def step(
-        self, key: Array, state: EnvState, action: Array, params: EnvParams
-    ) -> tuple[Array, EnvState, Array, Array, Array, dict[str, Any]]:
-        """Like `SwarmEnv.step`; actions of colloids that are not in the episode do nothing."""
-        command = params.rules.actions.to_command(action, self.engine.spec)
-        command = rest_others(command, state.episode.active)
-        return self.step_command(key, state, command, params)
 
 
 class SwarmVecEnv(VecEnv):
@@ -90,7 +77,7 @@ class SwarmVecEnv(VecEnv):
             )
         made = as_scenario(scenario, options)
         built = make_env(made, engine).engine if isinstance(engine, str) else engine
-        self.env = RestingEnv(made, built)
+        self.env = SwarmEnv(made, built)
         self.swarms = swarms
         self.agent_spec = spec = self.env.spec
         self.render_mode = render_mode

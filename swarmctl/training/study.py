@@ -174,22 +174,22 @@ def _rows(
 def judge(rows: tuple[StudyRow, ...]) -> str:
     """Say who wins, by the intervals of the returns."""
     by_role = {row.role: row for row in rows}
-    learned = by_role["learned"].reward
-    sentences = []
-    if math.isnan(learned[1]):
+    learned = by_role["learned"]
+    _, low, high = learned.reward
+    if math.isnan(low):
         return "One seed has no interval: nothing can be said."
+    name = learned.label.partition(",")[0]
+    found: dict[str, list[str]] = {}
     for role in ("random", "best"):
-        row = by_role.get(role)
-        if row is None:
-            continue
-        if learned[1] > row.reward[2]:
-            word = "beats"
-        elif learned[2] < row.reward[1]:
-            word = "is beaten by"
-        else:
+        if role in by_role:
+            other = by_role[role]
             word = "is level with"
-        sentences.append(f"{by_role['learned'].label} {word} {row.label}")
-    return "; ".join(sentences) + "."
+            if low > other.reward[2]:
+                word = "beats"
+            elif high < other.reward[1]:
+                word = "is beaten by"
+            found.setdefault(word, []).append(other.label)
+    return "; ".join(f"{name} {word} {' and '.join(who)}" for word, who in found.items()) + "."
 
 
 def _draw_curve(

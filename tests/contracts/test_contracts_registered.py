@@ -57,7 +57,7 @@ ACTS_IN = {
     "constant": CHEMOTAXIS,
     "constant-drive": ("Swirl-v0",),
     "constant-heading": ("ReachGoal-v0",),
-    "follow-goal": ("Maze-v0",),
+    "follow-goal": ("Gather-v0",),
     "evolution": ("ChemotaxisContinuous-v0",),
     "gradient-climber": CHEMOTAXIS,
     "lavergne": ("GroupFormation-v0",),

@@ -55,7 +55,7 @@ def rows(learned, best, random=(0.0, -0.1, 0.1)):
 
 
 def test_the_verdict_goes_by_the_intervals():
-    assert judge(rows((2, 1.9, 2.1), (1, 0.9, 1.1))) == "ppo beats random; ppo beats hand."
+    assert judge(rows((2, 1.9, 2.1), (1, 0.9, 1.1))) == "ppo beats random and hand."
     assert judge(rows((2, 1.9, 2.1), (3, 2.9, 3.1))).endswith("ppo is beaten by hand.")
     assert judge(rows((2, 1.9, 2.1), (2.2, 2.0, 2.4))).endswith("ppo is level with hand.")
     assert "no interval" in judge(rows((2, np.nan, np.nan), (1, 0.9, 1.1)))
