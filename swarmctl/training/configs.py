@@ -87,7 +87,7 @@ class StudyConfig:
     out: Path = key(Path("runs/study"), "folder of the study; one that is there is gone on with")
     set: tuple[str, ...] = key((), "changed keys, such as training.seeds=[0,1,2,3,4]")
     episodes: int = key(256, "swarms per evaluation")
-    seed: int = key(1_000_000, "seed of starts and noise, equal for all agents")
+    seed: int = key(1_000_000, "seed of the evaluations' starts and noise")
     movie: bool = key(True, "make the movie of the median seed's policy")
     size: int = key(480, "width and height of the movie in pixels")
     every: int = key(4, "draw every so many decisions")

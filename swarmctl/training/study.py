@@ -67,7 +67,7 @@ class StudyResult:
 
 def study(config: StudyConfig, say: Callable[[str], None] = print) -> StudyResult:
     """Train every seed of an experiment, and compare the policies with the scenario's baselines, on
-    equal starts and noise.
+    starts and noise that no training saw.
 
     `out` gets run/ (a run folder; training goes on there after a kill), results.json with the keys,
     the curve, the table and the versions, curve.png, and the movie and trajectory of the seed with
