@@ -12,6 +12,9 @@ import pytest
 from nbclient import NotebookClient
 
 from swarmctl.cli import make_parser
+from swarmctl.core import registry
+from swarmctl.training.experiment import load_experiment
+from swarmctl.training.train import make_learner
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -126,3 +129,18 @@ def test_links_between_files_lead_somewhere(path):
     targets = [a or b for a, b in found]
     local = [name for name in targets if not re.match(r"[a-z]+:", name)]
     assert [name for name in local if not (path.parent / name).exists()] == []
+
+
+SCENARIOS = [name for name in registry.scenarios.names() if "Continuous" not in name]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_has_a_page_and_an_experiment_that_can_be_learned(name):
+    file = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name.removesuffix("-v0")).lower()
+    page = (ROOT / "docs" / "scenarios" / f"{file}.md").read_text(encoding="utf-8")
+    assert "<!-- results: begin -->" in page
+    assert f"scenarios/{file}.md" in (ROOT / "mkdocs.yml").read_text()
+    experiment = load_experiment(ROOT / "examples" / "learning" / f"{file}.toml")
+    assert experiment.scenario.id == name
+    assert len(experiment.training.seeds) >= 5
+    make_learner(experiment)
