@@ -36,8 +36,8 @@ class Evaluation:
     Attributes:
         returns: [E], reward summed over the episode and averaged over the colloids.
         species_returns: [E,S], the same for the colloids of every species.
-        measure: [E,T], mean of the scenario's measure over the present colloids after every
-            decision.
+        measure: [E,T], mean of the scenario's measure after every decision over the colloids that
+            took it; when all have left the episode, the last one.
     """
 
     returns: np.ndarray
@@ -137,15 +137,18 @@ def _episodes(env: SwarmEnv, deterministic: bool) -> Any:
         observation, state = env.reset(reset_key, params)
 
         def body(carry: Any, step_key: Array) -> tuple[Any, tuple[Array, Array, Array]]:
-            carry, step = act_and_step(env, agent, params, deterministic, carry, step_key)
+            loop, last = carry
+            loop, step = act_and_step(env, agent, params, deterministic, loop, step_key)
             swarm, flags = step["swarm"], step["flags"]
             weight = step["active"].astype(step["reward"].dtype)
             earned = mean_rewards(step["reward"][None], weight[None], env.spec.engine)[0]
-            measure = env.scenario.measure(swarm, env.space(params))
-            failed = flags.failed
-            return carry, (earned, mean_present(measure, swarm.present), failed)
+            counts = step["active"] & swarm.present
+            found = mean_present(env.scenario.measure(swarm, env.space(params)), counts)
+            last = jnp.where(counts.any(), found, last)
+            return (loop, last), (earned, last, flags.failed)
 
-        start = (observation, state, agent.init_memory(env.spec))
+        loop = (observation, state, agent.init_memory(env.spec))
+        start = (loop, jnp.zeros((), observation.dtype))
         keys = jax.random.split(loop_key, env.scenario.horizon)
         _, (earned, measure, failed) = jax.lax.scan(body, start, keys)
         return jnp.sum(earned, axis=0), measure, failed.any()
