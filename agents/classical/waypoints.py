@@ -108,8 +108,8 @@ class WaypointsConfig(AgentConfig):
     proportional: float | None = config_key(
         None, "K_p; turns by the whole angle in one decision if left out", "1/s"
     )
-    integral: float = config_key(0.0, "K_i", "1/s^2")
-    derivative: float = config_key(0.0, "K_d")
+    integral: float = config_key(0.0, "K_i, gain of the integral", "1/s^2")
+    derivative: float = config_key(0.0, "K_d, gain of the derivative")
     speed: float | None = config_key(None, "swim speed; the highest if left out", "um/s")
 
     def build(self, spec: AgentSpec) -> Waypoints:

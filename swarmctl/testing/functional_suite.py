@@ -129,7 +129,7 @@ def seeded(case: FunctionalCase) -> Iterator[str]:
 def shown(case: FunctionalCase, result: Any) -> Any:
     """What a reset or step returned, with the swarm instead of the engine's own state."""
     observation, state, *rest = result
-    return observation, case.env.swarm(state, case.params), state.episode, rest
+    return observation, case.env.swarm(state, case.params), rest
 
 
 @suite.rule(

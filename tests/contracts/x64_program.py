@@ -22,20 +22,24 @@ from swarmctl.envs.make import make_env  # noqa: E402
 STEPS, SWARMS = 3, 2
 
 
+COLLOIDS = 3
+CHANGED: dict[str, dict[str, Any]] = {"PredatorPrey-v0": {"predators": 1}}
+SENSING = ("constant", "gradient-climber", "random", "run-and-tumble", "steer-to-source")
+
+
 def rollout(env: SwarmEnv, agent: Agent, key: Any, params: Any) -> Any:
     space = env.space(params)
     keys = jax.random.split(key, 2 * STEPS + 1)
     observation, state = env.reset(keys[0], params)
     memory = jax.tree.map(jnp.asarray, agent.init_memory(env.spec))
+    step = env.step if agent.output == "action" else env.step_command
 
     def body(carry: Any, given: Any) -> Any:
         state, observation, memory = carry
         inputs = AgentInputs(env.swarm(state, params), observation, space)
-        action, memory = agent.act(inputs, memory, given[0])
-        observation, state, reward, terminated, truncated, _ = env.step(
-            given[1], state, action, params
-        )
-        shown = (action, observation, reward, terminated, truncated, env.swarm(state, params))
+        output, memory = agent.act(inputs, memory, given[0])
+        observation, state, reward, terminated, truncated, _ = step(given[1], state, output, params)
+        shown = (output, observation, reward, terminated, truncated, env.swarm(state, params))
         return (state, observation, memory), shown
 
     drawn = (keys[1 : STEPS + 1], keys[STEPS + 1 :])
@@ -44,20 +48,26 @@ def rollout(env: SwarmEnv, agent: Agent, key: Any, params: Any) -> Any:
 
 def main() -> None:
     for entry in registry.scenarios:
-        env = make_env(entry.name, colloids=2, horizon=STEPS, control_interval=0.02)
+        more = CHANGED.get(entry.name, {})
+        env = make_env(entry.name, colloids=COLLOIDS, horizon=STEPS, **more)
         assert env.spec.engine.dtype == "float64"
         params, keys = env.params(), jax.random.split(jax.random.key(0), SWARMS)
-        for name in registry.agents.names():
+        names = (
+            SENSING if entry.name.startswith("Chemotaxis") else (env.scenario.baselines["best"],)
+        )
+        for name in ("ppo", *names):
             agent = make_agent(name, env.spec)
             run = jax.jit(jax.vmap(lambda k, p, e=env, a=agent: rollout(e, a, k, p), (0, None)))
-            action, observation, reward, terminated, truncated, swarm = run(keys, params)
+            output, observation, reward, terminated, truncated, swarm = run(keys, params)
             where, lead = f"{entry.name} with {name}", (SWARMS, STEPS)
-            kind = "int32" if isinstance(env.spec.action_space, Discrete) else "float64"
-            assert str(action.dtype) == kind, f"{where}: actions are {action.dtype}"
+            discrete = isinstance(env.spec.action_space, Discrete) and agent.output == "action"
+            for leaf in jax.tree.leaves(output):
+                kinds = ("int32",) if discrete else ("float64", "bool")
+                assert str(leaf.dtype) in kinds, f"{where}: actions are {leaf.dtype}"
             for leaf in (observation, reward, swarm.position, swarm.time):
                 assert str(leaf.dtype) == "float64", f"{where}: {leaf.dtype}"
-            assert observation.shape == (*lead, 2, env.spec.observation_size), where
-            assert reward.shape == terminated.shape == (*lead, 2), where
+            assert observation.shape == (*lead, COLLOIDS, env.spec.observation_size), where
+            assert reward.shape == terminated.shape == (*lead, COLLOIDS), where
             assert truncated.tolist() == [[False] * (STEPS - 1) + [True]] * SWARMS, where
             assert bool(jnp.isfinite(observation).all()), where
         print(entry.name)

@@ -70,10 +70,13 @@ def test_a_file_with_units_becomes_typed_keys(file):
     assert env.spec.engine.control_interval == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("agent", registry.agents.names())
-@pytest.mark.parametrize("scenario", registry.scenarios.names())
+@pytest.mark.parametrize(
+    ("scenario", "agent"),
+    [(scenario, "ppo") for scenario in registry.scenarios.names()]
+    + [("Chemotaxis-v0", agent) for agent in registry.agents.names()],
+)
 def test_every_experiment_comes_back_from_its_tables_and_from_toml(scenario, agent):
-    tables = {"scenario": {"name": scenario, "radius": "1.1 um"}, "agent": {"name": agent}}
+    tables = {"scenario": {"name": scenario, "temperature": "301.1 K"}, "agent": {"name": agent}}
     experiment = experiment_from_tables(tables)
     assert experiment_from_tables(experiment.tables()) == experiment
     text = dump_toml(experiment.tables())
