@@ -71,7 +71,7 @@ def write_pages() -> None:
     lines = [
         "# Learning results",
         "",
-        "What was learned in every scenario, beside chance and the best controller by hand, as",
+        "What was learned, beside chance and the best controller by hand, as",
         "`python benchmarks/learning.py` measured it. Returns with 95 % intervals: over training",
         "seeds (Student) for what was learned, over swarms (bootstrap) for the others.",
         "",
