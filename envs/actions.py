@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
@@ -12,6 +14,9 @@ from swarmctl.core.spec import ActionSpace, Continuous, Discrete, EngineSpec
 from swarmctl.core.tree import pytree, static
 
 Array = jax.Array
+
+ActionKind = Literal["discrete", "continuous"]
+TURNING = "discrete: turn left, swim, turn right, rest; continuous: speed and turn rate"
 
 
 @pytree
@@ -86,6 +91,16 @@ class SpeedAndTurn(ActionMap):
         _planar(spec)
         speed = self.speed * 0.5 * (action[:, 0] + 1)
         return Command(speed=speed, turn_rate=self.turn_rate * action[:, 1])
+
+
+def turning(kind: ActionKind, speed: Array, turn_rate: Array) -> TurnSwimRest | SpeedAndTurn:
+    """Action map of a swimmer that turns, `speed` [] or [N] µm/s and `turn_rate` [] or [N] rad/s.
+
+    >>> turning("continuous", jnp.asarray(2.0), jnp.asarray(3.0)).names
+    ('speed', 'turn rate')
+    """
+    maps = {"discrete": TurnSwimRest, "continuous": SpeedAndTurn}
+    return maps[kind](speed, turn_rate)
 
 
 def _planar(spec: EngineSpec) -> None:

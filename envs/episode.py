@@ -16,7 +16,6 @@ from swarmctl.envs.functional import (
     begin_episode,
     continue_episode,
     make_rules,
-    rest_others,
 )
 from swarmctl.envs.scenario import Scenario
 
@@ -51,9 +50,11 @@ class FusedEpisode:
         self, key: Array, state: Any, action: Array, acts: Array, params: Any
     ) -> Any:
         step_key, next_key = jax.random.split(key)
-        command = params.rules.actions.to_command(action, self._env.engine.spec)
+        command = params.rules.actions.swarm_command(
+            action, acts & state.episode.active, self._env.engine.spec
+        )
         observation, state, reward, terminated, truncated, info = self._env.step_command(
-            step_key, state, rest_others(command, acts), params
+            step_key, state, command, params
         )
         swarm = self._env.swarm(state, params)
         return observation, state, reward, terminated, truncated, info, swarm, next_key
@@ -104,7 +105,7 @@ class EngineEpisode:
             )
         )
         self._command = jax.jit(
-            lambda action, acts: rest_others(self._rules.actions.to_command(action, spec), acts)
+            lambda action, acts: self._rules.actions.swarm_command(action, acts, spec)
         )
         self._episode: Episode | None = None
         self.swarm: SwarmState | None = None

@@ -22,7 +22,7 @@ from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_finite, require_positive
 from swarmctl.core.state import Space, SwarmState
 from swarmctl.core.world import Boundary, Box, Fluid, Species, World
-from swarmctl.envs.actions import TurnSwimRest
+from swarmctl.envs.actions import TURNING, ActionKind, turning
 from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 from swarmctl.observe.cones import VisionCones
 from swarmctl.observe.food import Food, FoodDirection
@@ -74,6 +74,7 @@ class ForageConfig(ScenarioConfig):
     reach: float = key(75.0, "how far colloids see others", "um")
     reward_scale: float = key(0.1, "reward per bite")
     time_step: float = key(4e-3, "time step of the motion", "s")
+    actions: ActionKind = key("discrete", TURNING)
     control_interval: float = key(0.2, "time between decisions", "s")
     horizon: int = key(400, "decisions in an episode")
 
@@ -118,7 +119,7 @@ class ForageConfig(ScenarioConfig):
             world=world,
             observable=Joined((FoodDirection(food, jnp.asarray(self.smell), radius), cones)),
             task=Eat(food, jnp.asarray(self.reward_scale)),
-            actions=TurnSwimRest(jnp.asarray(self.speed), jnp.asarray(self.turn_rate)),
+            actions=turning(self.actions, jnp.asarray(self.speed), jnp.asarray(self.turn_rate)),
             control_interval=self.control_interval,
             horizon=self.horizon,
             baselines={"random": "random", "best": "follow-goal"},

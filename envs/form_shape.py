@@ -20,7 +20,7 @@ from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_finite, require_positive
 from swarmctl.core.state import Space, SwarmState
 from swarmctl.core.world import Boundary, Box, Fluid, Species, World
-from swarmctl.envs.actions import TurnSwimRest
+from swarmctl.envs.actions import TURNING, ActionKind, turning
 from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 from swarmctl.observe.goals import OpenTarget
 from swarmctl.observe.neighbours import Neighbours
@@ -70,6 +70,7 @@ class FormShapeConfig(ScenarioConfig):
     credit: Literal["own", "equal"] = key("own", "who is paid for the shape")
     reward_scale: float = key(10.0, "reward for full coverage, of each colloid")
     time_step: float = key(2.5e-3, "time step of the motion", "s")
+    actions: ActionKind = key("discrete", TURNING)
     control_interval: float = key(0.2, "time between decisions", "s")
     horizon: int = key(300, "decisions in an episode")
 
@@ -109,7 +110,7 @@ class FormShapeConfig(ScenarioConfig):
                 )
             ),
             task=shape if self.credit == "equal" else Difference(shape, "mean"),
-            actions=TurnSwimRest(jnp.asarray(self.speed), jnp.asarray(self.turn_rate)),
+            actions=turning(self.actions, jnp.asarray(self.speed), jnp.asarray(self.turn_rate)),
             control_interval=self.control_interval,
             horizon=self.horizon,
             baselines={"random": "random", "best": "follow-goal"},

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from swarmctl.core.command import Command
+from swarmctl.core.command import rest_others
 from swarmctl.core.contracts import ActionMap, Observable, PureEngine, Task
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.spec import AgentSpec
@@ -127,22 +127,6 @@ def _of_present(observation: Array, state: SwarmState) -> Array:
     return jnp.where(state.present[:, None], observation, 0)
 
 
-def rest_others(command: Command, acts: Array) -> Command:
-    """Return the command with nothing asked of colloids for which `acts` bool [N] is False.
-
-    They get speed, turn rate, velocity and power 0 and keep their heading. A global field acts on
-    all.
-    """
-    changes: dict[str, Any] = {}
-    for name in ("speed", "turn_rate", "velocity", "power", "spot_offset"):
-        asked = getattr(command, name)
-        if asked is not None:
-            changes[name] = jnp.where(acts.reshape((-1,) + (1,) * (asked.ndim - 1)), asked, 0)
-    if command.has_heading is not None:
-        changes["has_heading"] = command.has_heading & acts
-    return dataclasses.replace(command, **changes)
-
-
 class SwarmEnv:
     """Scenario x pure engine as pure functions.
 
@@ -184,7 +168,7 @@ class SwarmEnv:
         info); info holds `active` bool [N] (who was in the episode when it acted), `applied`
         (Command) and `flags`.
         """
-        command = params.rules.actions.to_command(action, self.engine.spec)
+        command = params.rules.actions.swarm_command(action, state.episode.active, self.engine.spec)
         return self.step_command(key, state, command, params)
 
     def step_command(

@@ -18,7 +18,7 @@ from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_finite, require_positive
 from swarmctl.core.state import Space, SwarmState
 from swarmctl.core.world import Boundary, Box, Fluid, Species, World
-from swarmctl.envs.actions import TurnSwimRest
+from swarmctl.envs.actions import TURNING, ActionKind, turning
 from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 from swarmctl.observe.goals import GoalDirection
 from swarmctl.observe.neighbours import LocalDensity, Neighbours
@@ -48,6 +48,7 @@ class GatherConfig(ScenarioConfig):
     approach: float = key(0.05, "reward per µm of approach to the disc", "1/um")
     hold: float = key(0.05, "reward per decision inside the disc")
     time_step: float = key(2.5e-3, "time step of the motion", "s")
+    actions: ActionKind = key("discrete", TURNING)
     control_interval: float = key(0.2, "time between decisions", "s")
     horizon: int = key(300, "decisions in an episode")
 
@@ -95,7 +96,7 @@ class GatherConfig(ScenarioConfig):
                 )
             ),
             task=GatherAt(middle, disc, jnp.asarray(self.approach), jnp.asarray(self.hold)),
-            actions=TurnSwimRest(jnp.asarray(self.speed), jnp.asarray(self.turn_rate)),
+            actions=turning(self.actions, jnp.asarray(self.speed), jnp.asarray(self.turn_rate)),
             control_interval=self.control_interval,
             horizon=self.horizon,
             baselines={"random": "random", "best": "follow-goal"},

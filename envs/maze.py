@@ -20,7 +20,7 @@ from swarmctl.core.errors import require_finite, require_positive
 from swarmctl.core.maze import Maze
 from swarmctl.core.state import Space
 from swarmctl.core.world import Box, Fluid, Species, World
-from swarmctl.envs.actions import TurnSwimRest
+from swarmctl.envs.actions import TURNING, ActionKind, turning
 from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 from swarmctl.observe.goals import wall_distance
 from swarmctl.observe.mazes import maze_field
@@ -59,6 +59,7 @@ class MazeConfig(ScenarioConfig):
     decay_length: float = key(50.0, "way along which the scent falls to one half", "um")
     wall_reach: float = key(6.0, "how far colloids feel walls", "um")
     time_step: float = key(1.25e-3, "time step of the motion", "s")
+    actions: ActionKind = key("discrete", TURNING)
     control_interval: float = key(0.2, "time between decisions", "s")
     horizon: int = key(400, "decisions in an episode")
     history: int = key(4, "how many intervals back a colloid remembers what it sensed and did")
@@ -112,7 +113,7 @@ class MazeConfig(ScenarioConfig):
                 )
             ),
             task=GradientSensing(field, jnp.asarray(self.reward_scale)),
-            actions=TurnSwimRest(jnp.asarray(self.speed), jnp.asarray(self.turn_rate)),
+            actions=turning(self.actions, jnp.asarray(self.speed), jnp.asarray(self.turn_rate)),
             control_interval=self.control_interval,
             horizon=self.horizon,
             baselines={"random": "random", "best": "gradient-climber"},

@@ -17,11 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.core.config import key
+from swarmctl.core.contracts import ActionMap
 from swarmctl.core.errors import ConfigError, require_finite, require_positive
 from swarmctl.core.fields import Flow, PoiseuilleFlow, ShearFlow, VortexFlow
 from swarmctl.core.units import BOLTZMANN
 from swarmctl.core.world import Box, Fluid, Placement, Species, World
-from swarmctl.envs.headings import Compass
+from swarmctl.envs.actions import ActionKind
+from swarmctl.envs.headings import Compass, HeadAlong
 from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 from swarmctl.observe.flow import FlowVelocity, GoalVector
 from swarmctl.observe.observables import Joined
@@ -62,6 +64,7 @@ class NavigateFlowConfig(ScenarioConfig):
     viscosity: float = key(1e-3, "dynamic viscosity", "Pa*s")
     temperature: float = key(300.0, "temperature; 0 switches thermal noise off", "K")
     arrival: float = key(2.0, "distance at which the goal is reached", "um")
+    actions: ActionKind = key("discrete", "discrete: one of so many headings; continuous: any")
     directions: int = key(16, "number of headings to choose from")
     time_step: float = key(0.01, "time step of the motion", "s")
     control_interval: float = key(0.2, "time between decisions", "s")
@@ -69,6 +72,7 @@ class NavigateFlowConfig(ScenarioConfig):
     reward_scale: float = key(0.02, "reward per µm of approach", "1/um")
     bonus: float = key(1.0, "reward for the arrival")
     step_cost: float = key(0.01, "cost of a decision")
+    discount: float = key(1.0, "γ of the learner, for an approach that does not lead it astray")
 
     def build(self) -> Scenario:
         """Return the scenario."""
@@ -86,6 +90,8 @@ class NavigateFlowConfig(ScenarioConfig):
             raise ConfigError(
                 f"{self.id}: arrival {self.arrival} µm must be less than length {self.length} µm."
             )
+        if not 0 < self.discount <= 1:
+            raise ConfigError(f"{self.id}: discount must lie in (0, 1], got {self.discount}.")
         box, flow = self.box(), self.current()
         species = Species(
             count=self.colloids,
@@ -118,8 +124,9 @@ class NavigateFlowConfig(ScenarioConfig):
                 jnp.asarray(self.reward_scale),
                 jnp.asarray(self.bonus),
                 jnp.asarray(self.step_cost),
+                jnp.asarray(self.discount),
             ),
-            actions=Compass(jnp.asarray(self.speed), self.directions),
+            actions=self.action_map(),
             control_interval=self.control_interval,
             horizon=self.horizon,
             baselines={"random": "random", "naive": "steer-to-point", "best": "zermelo"},
@@ -131,6 +138,11 @@ class NavigateFlowConfig(ScenarioConfig):
                 {"goal": self.goal(), "start": self.start()},
             ),
         )
+
+    def action_map(self) -> ActionMap:
+        """Headings, taken at once."""
+        speed = jnp.asarray(self.speed)
+        return Compass(speed, self.directions) if self.actions == "discrete" else HeadAlong(speed)
 
     def box(self) -> Box:
         """The box: hard walls along a channel, open otherwise."""

@@ -21,7 +21,7 @@ from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_finite, require_positive
 from swarmctl.core.state import Space, SwarmState
 from swarmctl.core.world import Boundary, Box, Fluid, Placement, Species, World
-from swarmctl.envs.actions import TurnSwimRest
+from swarmctl.envs.actions import TURNING, ActionKind, turning
 from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 from swarmctl.observe.captures import CAPTURE_REACH, FreeOnly
 from swarmctl.observe.motion import OwnSpecies
@@ -62,6 +62,7 @@ class PredatorPreyConfig(ScenarioConfig):
     approach: float = key(0.1, "what approach pays predators and costs prey", "1/um")
     survival: float = key(0.01, "what prey earns per decision in freedom")
     time_step: float = key(2.5e-3, "time step of the motion", "s")
+    actions: ActionKind = key("discrete", TURNING)
     control_interval: float = key(0.2, "time between decisions", "s")
     horizon: int = key(300, "decisions in an episode")
 
@@ -141,7 +142,8 @@ class PredatorPreyConfig(ScenarioConfig):
                 jnp.asarray(self.capture),
                 jnp.asarray(self.survival),
             ),
-            actions=TurnSwimRest(
+            actions=turning(
+                self.actions,
                 jnp.asarray([self.predator_speed, self.prey_speed])[each],
                 jnp.asarray([self.predator_turn_rate, self.prey_turn_rate])[each],
             ),

@@ -10,6 +10,7 @@ eight headings, or any heading. Arrival ends the episode.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +20,9 @@ import jax.numpy as jnp
 from swarmctl.core.config import key
 from swarmctl.core.contracts import ActionMap
 from swarmctl.core.errors import ConfigError, require_finite, require_positive
-from swarmctl.core.world import Box, Fluid, Placement, Species, World
+from swarmctl.core.world import Box, Fluid, GlobalField, Placement, Species, World
+from swarmctl.envs.actions import ActionKind
+from swarmctl.envs.fields import RollBy, Votes
 from swarmctl.envs.headings import Compass, HeadAlong
 from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 from swarmctl.observe.flow import GoalVector
@@ -55,6 +58,7 @@ class ReachGoalConfig(ScenarioConfig):
     """Keys of ReachGoal-v0, with eight headings."""
 
     id: ClassVar[str] = "ReachGoal-v0"
+    best: ClassVar[str] = "steer-to-point"
 
     colloids: int = key(1, "number of swimmers; they do not see or touch one another")
     speed: float = key(2.0, "swim speed", "um/s")
@@ -92,23 +96,14 @@ class ReachGoalConfig(ScenarioConfig):
                 f"{self.id}: arrival {self.arrival} µm must be less than start_distance "
                 f"{self.start_distance} µm; start farther away."
             )
-        fluid = Fluid(temperature=self.temperature)
-        ring = self.start_distance
-        species = Species(
-            count=self.colloids,
-            radius=0.1 * self.arrival,
-            friction=fluid.thermal_energy / self.diffusion,
-            rotational_friction=fluid.thermal_energy / self.rotational_diffusion,
-            speed_max=self.speed,
-            placement=Placement("ball", radius=1.001 * ring, inner_radius=0.999 * ring),
-        )
-        side = 4 * ring
+        side = 4 * self.start_distance
         world = World(
             Box((side, side), "open"),
-            fluid,
-            (species,),
+            Fluid(temperature=self.temperature),
+            (self.swimmer(),),
             time_step=self.time_step,
             contacts=False,
+            field=self.field(),
         )
         goal = jnp.asarray([side / 2, side / 2])
         return Scenario(
@@ -125,11 +120,28 @@ class ReachGoalConfig(ScenarioConfig):
             actions=self.action_map(),
             control_interval=self.control_interval,
             horizon=self.horizon,
-            baselines={"random": "random", "best": "steer-to-point"},
+            baselines={"random": "random", "best": self.best},
             measure_name="distance from the goal (µm)",
             measure=lambda state, space: space.distance(state.position, goal),
             picture=Picture(markers={"goal": (side / 2, side / 2)}),
         )
+
+    def swimmer(self) -> Species:
+        """The swimmer."""
+        energy = Fluid(temperature=self.temperature).thermal_energy
+        ring = self.start_distance
+        return Species(
+            count=self.colloids,
+            radius=0.1 * self.arrival,
+            friction=energy / self.diffusion,
+            rotational_friction=energy / self.rotational_diffusion,
+            speed_max=self.speed,
+            placement=Placement("ball", radius=1.001 * ring, inner_radius=0.999 * ring),
+        )
+
+    def field(self) -> GlobalField | None:
+        """No coils."""
+        return None
 
     def action_map(self) -> ActionMap:
         """One of `directions` headings."""
@@ -155,3 +167,37 @@ class ReachGoalContinuousConfig(ReachGoalConfig):
     def action_map(self) -> ActionMap:
         """Any heading."""
         return HeadAlong(jnp.asarray(self.speed))
+
+
+@dataclass(frozen=True)
+class ReachGoalFieldConfig(ReachGoalConfig):
+    """Keys of ReachGoalField-v0: a roller, driven by a field that turns."""
+
+    id: ClassVar[str] = "ReachGoalField-v0"
+    best: ClassVar[str] = "roll-to-point"
+
+    colloids: int = key(1, "number of rollers; the field is one for all, and all vote on it")
+    strength: float = key(5.0, "strength of the field", "mT")
+    actions: ActionKind = key("discrete", "discrete: one of so many directions; continuous: any")
+    frequency: float = key(5.0, "turns of the field in a second, at full speed", "Hz")
+    time_step: float = key(2e-3, "time step of the motion", "s")
+
+    def swimmer(self) -> Species:
+        """A roller that reaches `speed` at `frequency`, half of what its moment can follow."""
+        require_positive(self.id, strength=self.strength, frequency=self.frequency)
+        sphere, rate = super().swimmer(), 2 * math.pi * self.frequency
+        assert sphere.rotational_friction is not None
+        return dataclasses.replace(
+            sphere,
+            magnetic_moment=2 * rate * sphere.rotational_friction / self.strength,
+            rolling=self.speed / (sphere.radius * rate),
+        )
+
+    def field(self) -> GlobalField:
+        """Coils that just do it."""
+        return GlobalField(strength_max=self.strength, frequency_max=self.frequency)
+
+    def action_map(self) -> ActionMap:
+        """One of `directions` votes, or any."""
+        votes = Votes(self.directions if self.actions == "discrete" else None)
+        return RollBy(jnp.asarray(self.strength), jnp.asarray(self.frequency), votes)

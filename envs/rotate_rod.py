@@ -21,10 +21,11 @@ import jax.numpy as jnp
 
 from swarmctl.core.bodies import Body, Rod
 from swarmctl.core.config import key
+from swarmctl.core.contracts import ActionMap
 from swarmctl.core.errors import ConfigError, require_finite, require_positive
 from swarmctl.core.state import Space, SwarmState
 from swarmctl.core.world import Boundary, Box, Fluid, Placement, Species, World
-from swarmctl.envs.actions import TurnSwimRest
+from swarmctl.envs.actions import TURNING, ActionKind, turning
 from swarmctl.envs.scenario import Picture, Scenario, ScenarioConfig
 from swarmctl.observe.cones import VisionCones
 from swarmctl.tasks.bodies import RotateBody
@@ -72,6 +73,7 @@ class RodWorld(ScenarioConfig):
     view: float = key(math.pi, "full angle of the field of view", "rad")
     reach: float = key(125.0, "how far colloids see", "um")
     time_step: float = key(4.5e-3, "time step of the motion", "s")
+    actions: ActionKind = key("discrete", TURNING)
     control_interval: float = key(0.9, "time between decisions", "s")
     horizon: int = key(200, "decisions in an episode")
 
@@ -151,9 +153,9 @@ class RodWorld(ScenarioConfig):
             kernel="inverse",
         )
 
-    def actions(self) -> TurnSwimRest:
+    def action_map(self) -> ActionMap:
         """What a colloid can do."""
-        return TurnSwimRest(jnp.asarray(self.speed), jnp.asarray(self.turn_rate))
+        return turning(self.actions, jnp.asarray(self.speed), jnp.asarray(self.turn_rate))
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class RotateRodConfig(RodWorld):
                 credit=self.credit,
                 window=self.window,
             ),
-            actions=self.actions(),
+            actions=self.action_map(),
             control_interval=self.control_interval,
             horizon=self.horizon,
             baselines={"random": "random", "best": "rod-pusher"},

@@ -19,7 +19,7 @@ from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_finite, require_positive
 from swarmctl.core.state import Space, SwarmState, mean_present
 from swarmctl.core.world import Boundary, Box, Fluid, Placement, Species, World
-from swarmctl.envs.actions import TurnSwimRest
+from swarmctl.envs.actions import TURNING, ActionKind, turning
 from swarmctl.envs.scenario import Scenario, ScenarioConfig
 from swarmctl.observe.neighbours import ParticleSensing
 from swarmctl.observe.observables import History, Joined, OwnMotion, Renamed
@@ -50,6 +50,7 @@ class SpeciesSearchConfig(ScenarioConfig):
     start_inner: float = key(40.0, "smallest distance of seekers from the middle", "um")
     start_outer: float = key(80.0, "largest distance of seekers from the middle", "um")
     time_step: float = key(4e-3, "time step of the motion", "s")
+    actions: ActionKind = key("discrete", TURNING)
     control_interval: float = key(0.2, "time between decisions", "s")
     horizon: int = key(256, "decisions in an episode")
     history: int = key(4, "how many intervals back a colloid remembers what it sensed and did")
@@ -111,8 +112,10 @@ class SpeciesSearchConfig(ScenarioConfig):
             world=world,
             observable=History(Joined((signal, motion)), self.history),
             task=SpeciesSearch(decay, jnp.asarray(self.reward_scale), 1, self.mode, seekers=0),
-            actions=TurnSwimRest(
-                jnp.where(seeks, self.speed, 0.0), jnp.where(seeks, self.turn_rate, 0.0)
+            actions=turning(
+                self.actions,
+                jnp.where(seeks, self.speed, 0.0),
+                jnp.where(seeks, self.turn_rate, 0.0),
             ),
             control_interval=self.control_interval,
             horizon=self.horizon,

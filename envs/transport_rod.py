@@ -80,7 +80,7 @@ class TransportRodConfig(RodWorld):
                 (self.vision(), GoalDirection(jnp.asarray(goal), half), BodyFrame(half))
             ),
             task=task,
-            actions=self.actions(),
+            actions=self.action_map(),
             control_interval=self.control_interval,
             horizon=self.horizon,
             baselines={"random": "random", "best": "rod-carrier"},

@@ -68,6 +68,22 @@ class Command:
         return frozenset(name for name in names if getattr(self, name) is not None)
 
 
+def rest_others(command: Command, acts: Array) -> Command:
+    """Return the command with nothing asked of colloids for which `acts` bool [N] is False.
+
+    They get speed, turn rate, velocity and power 0 and keep their heading. A global field acts on
+    all.
+    """
+    changes: dict[str, Any] = {}
+    for name in ("speed", "turn_rate", "velocity", "power", "spot_offset"):
+        asked = getattr(command, name)
+        if asked is not None:
+            changes[name] = jnp.where(acts.reshape((-1,) + (1,) * (asked.ndim - 1)), asked, 0)
+    if command.has_heading is not None:
+        changes["has_heading"] = command.has_heading & acts
+    return dataclasses.replace(command, **changes)
+
+
 @pytree
 class FieldLimits:
     """What a global field is at most: strength [] mT, gradient [] mT/µm, frequency [] Hz."""

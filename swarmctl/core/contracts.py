@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import jax
 import numpy as np
 
-from swarmctl.core.command import Command
+from swarmctl.core.command import Command, rest_others
 from swarmctl.core.errors import (
     DivergenceError,
     NeighbourOverflowError,
@@ -222,6 +222,14 @@ class ActionMap(ABC):
     @abstractmethod
     def to_command(self, action: Array, spec: EngineSpec) -> Command:
         """Turn actions, i32 [N] or f [N,A] in [-1, 1], into a command."""
+
+    def swarm_command(self, action: Array, active: Array, spec: EngineSpec) -> Command:
+        """Turn actions into the command of those in the episode, `active` bool [N].
+
+        Nothing is asked of the others. A map with one command for all, such as a global field,
+        overrides this so that only those in the episode have a say in it.
+        """
+        return rest_others(self.to_command(action, spec), active)
 
 
 @pytree

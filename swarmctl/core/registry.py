@@ -230,6 +230,11 @@ scenarios.register(
     "one noisy swimmer to a goal; any heading",
 )
 scenarios.register(
+    "ReachGoalField-v0",
+    "swarmctl.envs.reach_goal:ReachGoalFieldConfig",
+    "reach a goal against noise; a roller, driven by one of eight global fields",
+)
+scenarios.register(
     "NavigateFlow-v0",
     "swarmctl.envs.navigate_flow:NavigateFlowConfig",
     "the fastest way through shear, a vortex or a channel; sixteen headings",
@@ -382,4 +387,9 @@ agents.register(
     "rod-carrier",
     "swarmctl.agents.classical.rod_carrier:RodCarrierConfig",
     "pushes a rod broadside to its goal, then turns it",
+)
+agents.register(
+    "roll-to-point",
+    "swarmctl.agents.classical.roll_to_point:RollToPointConfig",
+    "turns one global field so that rollers reach a point",
 )

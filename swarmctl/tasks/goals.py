@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Any
 
 import jax
@@ -21,13 +22,17 @@ class ReachPoint(Task):
     """Pays `scale` per µm of approach and `bonus` on arrival, less `step_cost` per decision.
 
     A colloid has arrived, and is done, when it is within `radius` of the goal at the end of an
-    interval. The approach telescopes to scale x (d_0 - d_T).
+    interval. The approach telescopes to scale x (d_0 - d_T). A learner that discounts rewards by γ
+    would rather approach first and pay later; with `discount` γ the approach pays
+    scale x (d_{t-1} - γ d_t) instead, which leaves the best way as it is without that pay
+    (potential-based shaping: Ng, Harada and Russell, ICML 1999).
 
     Attributes:
         goal: [D] µm, or [N,D] with one for every colloid.
         radius: [] µm.
         scale: [] 1/µm.
         bonus, step_cost: [].
+        discount: [], γ of the learner, or 1.
     """
 
     goal: Array
@@ -35,6 +40,7 @@ class ReachPoint(Task):
     scale: Array
     bonus: Array
     step_cost: Array
+    discount: Array = field(default_factory=lambda: jnp.asarray(1.0))
 
     def check(self, spec: EngineSpec) -> None:
         """Raise ConfigError unless the goal is a point of the engine's space."""
@@ -48,6 +54,6 @@ class ReachPoint(Task):
         """Return (reward [N], arrived [N], distance [N] µm)."""
         distance = space.distance(state.position, self.goal)
         arrived = state.present & (distance <= self.radius)
-        reward = self.scale * (memory - distance) - self.step_cost
+        reward = self.scale * (memory - self.discount * distance) - self.step_cost
         reward = reward + jnp.where(arrived, self.bonus, 0)
         return jnp.where(state.present, reward, 0), arrived, distance

@@ -84,7 +84,9 @@ def act_and_step(
         requested = output
         result = env.step_command(move_key, state, output, params)
     else:
-        requested = params.rules.actions.to_command(output, env.engine.spec)
+        requested = params.rules.actions.swarm_command(
+            output, state.episode.active, env.engine.spec
+        )
         result = env.step(move_key, state, output, params)
     following, state, reward, terminated, truncated, info = result
     moved = env.swarm(state, params)

@@ -67,6 +67,7 @@ ACTS_IN = {
     "random": ("ChemotaxisContinuous-v0", "PredatorPrey-v0"),
     "recurrent-ppo": ("Chemotaxis-v0",),
     "reinforce": ("Chemotaxis-v0",),
+    "roll-to-point": ("ReachGoalField-v0",),
     "rod-carrier": ("TransportRod-v0",),
     "rod-pusher": ("RotateRod-v0",),
     "run-and-tumble": CHEMOTAXIS,

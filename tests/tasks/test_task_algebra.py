@@ -49,6 +49,20 @@ def test_arrival_pays_the_bonus_and_the_approach_adds_up(swarm: Any) -> None:
     assert total == pytest.approx(3 * 8.5 + 7 - 3 * 0.5)
 
 
+def test_a_discounted_approach_pays_equally_for_every_way(swarm: Any) -> None:
+    """Discounted pay of approaches that are shaped with the same γ depends on where a way begins
+    and ends, and not on the way: Σ γᵗ rₜ = k (d₀ - γᵀ d_T).
+    """
+    discount = 0.9
+    task = ReachPoint(*(jnp.asarray(v) for v in ([10.0, 0.0], 0.1, 2.0, 0.0, 0.0, discount)))
+    for track in ([0.0, 3.0, 6.0, 4.0], [0.0, -20.0, 8.0, 4.0]):
+        memory, total = task.init(swarm([[track[0], 0.0]]), SPACE), 0.0
+        for t, x in enumerate(track[1:]):
+            reward, _, memory = task.evaluate(swarm([[x, 0.0]]), memory, SPACE)
+            total += discount**t * float(reward[0])
+        assert total == pytest.approx(2 * (10 - discount**3 * 6), rel=1e-5)
+
+
 def test_sums_and_products(swarm: Any) -> None:
     before, after = swarm([[0, 0], [5, 0]]), swarm([[2, 0], [8, 0]])
     first, second = reach(10, 1.0), reach(-4, 10.0)
