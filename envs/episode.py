@@ -103,11 +103,11 @@ class EngineEpisode:
                 state, episode, self._rules, space, scenario.horizon
             )
         )
-        self._command = jax.jit(
-            lambda action, acts: rest_others(self._rules.actions.to_command(action, spec), acts)
-        )
+        self.command = jax.jit(lambda action: self._rules.actions.to_command(action, spec))
+        self._rest = jax.jit(rest_others)
         self._episode: Episode | None = None
         self.swarm: SwarmState | None = None
+        self.applied: Command | None = None
 
     def reset(self, seed: int) -> Array:
         """Start an episode; return the observation [N,F]."""
@@ -117,10 +117,15 @@ class EngineEpisode:
 
     def step(self, action: np.ndarray, acts: np.ndarray | None = None) -> tuple[Any, ...]:
         """As `FusedEpisode.step`; info has what the engine says besides, and `fault` after one."""
+        return self.obey(self.command(action), acts)
+
+    def obey(self, command: Command, acts: np.ndarray | None = None) -> tuple[Any, ...]:
+        """As `step`, for a command instead of actions; `applied` is then what was done of it."""
         assert self._episode is not None
         active = np.asarray(self._episode.active)
-        command: Command = self._command(action, active if acts is None else active & acts)
-        transition = self._engine.step(command)
+        asked = self._rest(command, active if acts is None else active & acts)
+        transition = self._engine.step(asked)
+        self.applied = transition.applied
         observation, self._episode, reward, terminated, truncated = self._continue(
             transition.state, self._episode
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,7 +37,7 @@ HOW_TO_GET = (
 )
 
 _system: Any = None
-_holder: object | None = None
+_holder: weakref.ref[object] | None = None
 
 
 def is_installed() -> bool:
@@ -45,8 +46,9 @@ def is_installed() -> bool:
 
 
 def check_build(needs: Iterable[str] = ()) -> None:
-    """Raise EngineMissingError without ESPResSo; CapabilityError for a version before 4.3, or naming
-    all of FEATURES and `needs` that the build lacks. Warn of a later version than the one tested.
+    """Raise EngineMissingError without ESPResSo, and CapabilityError for a version before 4.3 or a
+    build that lacks any of FEATURES and `needs`, naming all it lacks. Warn of a version later than
+    the one tested.
     """
     if not is_installed():
         raise EngineMissingError(
@@ -83,7 +85,7 @@ def lease(holder: object, needs: Iterable[str] = ()) -> Any:
     """
     global _system, _holder
     check_build(needs)
-    if _holder is not None and _holder is not holder:
+    if _holder is not None and _holder() not in (None, holder):
         raise SwarmctlError(
             "ESPResSo allows one System per process, and another engine 'espresso' has it. Close "
             "that engine first, or run the second one in a process of its own "
@@ -91,7 +93,7 @@ def lease(holder: object, needs: Iterable[str] = ()) -> Any:
         )
     if _system is None:
         _system = importlib.import_module("espressomd.system").System(box_l=[1.0, 1.0, 1.0])
-    _holder = holder
+    _holder = weakref.ref(holder)
     _clear(_system)
     return _system
 
@@ -99,7 +101,7 @@ def lease(holder: object, needs: Iterable[str] = ()) -> Any:
 def release(holder: object) -> None:
     """Take the System back from `holder`; nothing happens if it does not have it."""
     global _holder
-    if _holder is holder:
+    if _holder is not None and _holder() is holder:
         _clear(_system)
         _holder = None
 

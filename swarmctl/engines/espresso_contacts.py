@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.core.wall_geometry import WallGeometry
@@ -73,8 +74,9 @@ def sphere_contacts(world: World, params: MotionParams) -> Iterator[Contact]:
     strongest = max(push)
 
     def contact(i: int, j: int, pushes: tuple[float, float], distance: float) -> Contact:
-        about = (*(np.float64(p) for p in pushes), np.float64(distance), params.thermal_energy)
-        return Contact(i, j, distance, float(pair_energy(*about, params.contact_energy)))
+        a, b, reach = (jnp.asarray(x) for x in (*pushes, distance))
+        energy = pair_energy(a, b, reach, params.thermal_energy, params.contact_energy)
+        return Contact(i, j, distance, float(energy))
 
     if world.contacts:
         for i in range(types.species):

@@ -190,7 +190,7 @@ class EspressoEngine(Engine):
         now = particles.read()
         bodies = self._body_motion(before, now, particles)
         deep, inside = self._overlap(now.position, particles.beads())
-        self._raise(now, deep, inside, np.asarray(limited))
+        self._raise(now, deep, inside, limited)
         turned = rotations(director, now.director, spins * self.config.interval)
         self._particles, self._now = particles, now
         self._step += 1
@@ -271,10 +271,10 @@ class EspressoEngine(Engine):
                 "step or lower speeds and forces."
             ) from error
 
-    def _raise(self, now: Placement, deep: bool, inside: bool, limited: np.ndarray) -> None:
+    def _raise(self, now: Placement, deep: bool, inside: bool, limited: jax.Array) -> None:
         diverged = not all(np.isfinite(x).all() for x in (now.position, now.director, now.centre))
-        no = np.asarray(False)
-        flags = Flags(np.asarray(deep), no, np.asarray(diverged), np.asarray(inside), limited)
+        no = jnp.zeros((), bool)
+        flags = Flags(jnp.asarray(deep), no, jnp.asarray(diverged), jnp.asarray(inside), limited)
         raise_flags(flags, self.spec)
         frame = self._frame
         if self._fields is not None and frame is not None:

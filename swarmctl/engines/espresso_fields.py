@@ -24,11 +24,11 @@ from swarmctl.physics.fields import force_at
 from swarmctl.physics.flow import flow_at, spin
 from swarmctl.physics.parameters import MotionParams
 
-COARSEST, FINEST = 16, 2**18
+COARSEST, FINEST = 16, 2**21
 """Cells along the longest side to begin with, and cells in all at most."""
-ACCURACY = 2e-3
+ACCURACY = 1e-3
 """Allowed error of the interpolated force, over the largest force of the field."""
-SHARE = 0.95
+SHARE = 0.98
 """Share of the box in which the error must be that small: fields may have a kink or, at a periodic
 face, a step.
 """

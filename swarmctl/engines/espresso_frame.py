@@ -11,6 +11,7 @@ axis, which is the normal of the plane.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +60,7 @@ class Frame:
             return given
         return np.pad(given.reshape(-1, 1), ((0, 0), (2, 0)))
 
-    def wrap(self, unwrapped: Floats, dtype: str) -> tuple[npt.NDArray, npt.NDArray[np.int32]]:
+    def wrap(self, unwrapped: Floats, dtype: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
         """Positions [N,D] µm in the box along periodic axes in `dtype`, and images i32 [N,D]."""
         periodic = np.asarray(self.periodic)
         image = np.where(periodic, np.floor(unwrapped / self.size), 0)
