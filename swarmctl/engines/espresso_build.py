@@ -98,6 +98,13 @@ def lease(holder: object, needs: Iterable[str] = ()) -> Any:
     return _system
 
 
+def lent(holder: object) -> Any:
+    """Return the System that `holder` has. Raises SwarmctlError if it has none."""
+    if _holder is None or _holder() is not holder:
+        raise SwarmctlError("engine 'espresso': it has no System; reset it first.")
+    return _system
+
+
 def release(holder: object) -> None:
     """Take the System back from `holder`; nothing happens if it does not have it."""
     global _holder
