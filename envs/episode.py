@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from swarmctl.core.command import Command
+from swarmctl.core.command import Command, rest_others
 from swarmctl.core.contracts import Engine, PureEngine, raise_flags
 from swarmctl.core.state import Space, SwarmState
 from swarmctl.envs.functional import (
@@ -107,8 +107,10 @@ class EngineEpisode:
         self._command = jax.jit(
             lambda action, acts: self._rules.actions.swarm_command(action, acts, spec)
         )
+        self._rest = jax.jit(rest_others)
         self._episode: Episode | None = None
         self.swarm: SwarmState | None = None
+        self.applied: Command | None = None
 
     def reset(self, seed: int) -> Array:
         """Start an episode; return the observation [N,F]."""
@@ -116,12 +118,21 @@ class EngineEpisode:
         observation, self._episode = self._begin(self.swarm)
         return observation
 
+    def command(self, action: np.ndarray, acts: np.ndarray | None = None) -> Command:
+        """What actions ask of those that are in the episode and for which `acts` bool [N] holds."""
+        return self._command(action, self._acting(acts))
+
     def step(self, action: np.ndarray, acts: np.ndarray | None = None) -> tuple[Any, ...]:
         """As `FusedEpisode.step`; info has what the engine says besides, and `fault` after one."""
+        return self.obey(self.command(action, acts), acts)
+
+    def obey(self, command: Command, acts: np.ndarray | None = None) -> tuple[Any, ...]:
+        """As `step`, for a command instead of actions; `applied` is then what was done of it."""
         assert self._episode is not None
         active = np.asarray(self._episode.active)
-        command: Command = self._command(action, active if acts is None else active & acts)
-        transition = self._engine.step(command)
+        asked = self._rest(command, self._acting(acts))
+        transition = self._engine.step(asked)
+        self.applied = transition.applied
         observation, self._episode, reward, terminated, truncated = self._continue(
             transition.state, self._episode
         )
@@ -143,3 +154,8 @@ class EngineEpisode:
             bool(truncated) or status.fault is not None,
             out,
         )
+
+    def _acting(self, acts: np.ndarray | None) -> np.ndarray:
+        assert self._episode is not None
+        active = np.asarray(self._episode.active)
+        return active if acts is None else active & acts

@@ -132,7 +132,7 @@ def make_env(scenario: str | Scenario, engine: str = "jax", **options: Any) -> S
     if not isinstance(built, PureEngine):
         raise CapabilityError(
             f"engine {engine!r} is not made of pure functions; use swarmctl.make for its "
-            "Gymnasium environment."
+            "Gymnasium environment, or swarmctl.make_workers for several swarms."
         )
     return SwarmEnv(made, built)
 
@@ -149,6 +149,18 @@ def make(scenario: str | Scenario, engine: str = "jax", **options: Any) -> Any:
     from swarmctl.envs.gym_env import SwarmGymEnv
 
     return SwarmGymEnv(scenario, engine, **options)
+
+
+def make_workers(scenario: str, num_envs: int = 1, engine: str = "espresso", **options: Any) -> Any:
+    """Return a Gymnasium vector environment of swarms in worker processes, one process each.
+
+    For engines that are not made of pure functions; `autoreset_mode`, `render_mode` and the
+    scenario's keys are options. A worker that dies raises WorkerDiedError. As with every use of
+    processes, call it under ``if __name__ == "__main__":``.
+    """
+    from swarmctl.envs.worker_env import WorkerVectorEnv
+
+    return WorkerVectorEnv(scenario, num_envs, engine, **options)
 
 
 def make_parallel(scenario: str | Scenario, engine: str = "jax", **options: Any) -> Any:

@@ -34,6 +34,7 @@ _PUBLIC = {
     "make_parallel": "swarmctl.envs.make",
     "make_sb3": "swarmctl.envs.make",
     "make_scenario": "swarmctl.envs.make",
+    "make_workers": "swarmctl.envs.make",
     "open_universe": "swarmctl.records.analysis",
     "read_trajectory": "swarmctl.records.trajectory",
     "record_episode": "swarmctl.training.evaluate",

@@ -176,6 +176,19 @@ def _lammps(c: dict[str, Any], axes: Any) -> None:
         axis.legend()
 
 
+def _espresso(c: dict[str, Any], axes: Any) -> None:
+    g, trap = c["g"], c["trap"]
+    axes[0].plot(g["r"], g["JAX"], "k-", lw=1, label="JAX engine")
+    axes[0].plot(g["r"], g["ESPResSo"], "o", ms=3, label="ESPResSo")
+    axes[0].set(xlabel="r/2a", ylabel="g(r)", title="φ = 0.3")
+    axes[0].legend()
+    axes[1].plot(trap["x"], trap["theory"], "k-", lw=0.8, label="exp(−kx²/2k_B T)")
+    for name, mark in (("JAX", "x"), ("ESPResSo", "o")):
+        axes[1].plot(trap["x"], trap[name], mark, ms=3, label=name)
+    axes[1].set(xlabel="x (µm)", ylabel="p(x) (1/µm)", title="harmonic trap")
+    axes[1].legend()
+
+
 def _mips(c: dict[str, Any], axes: Any) -> None:
     for name, s in c.items():
         axes[0].plot(s["phi"], s["p"], label=name)
@@ -194,5 +207,6 @@ FIGURES: dict[str, tuple[Callable[[dict[str, Any], Any], None], int]] = {
     "convergence": (_convergence, 2),
     "delay": (_delay, 1),
     "lammps": (_lammps, 2),
+    "espresso": (_espresso, 2),
     "mips": (_mips, 1),
 }

@@ -60,6 +60,7 @@ CASES = {
     "swirl": Case("cases_control", "swirl", "Swirls"),
     "groups": Case("cases_control", "groups", "Groups"),
     "lammps": Case("cases_lammps", "lammps", "Beside LAMMPS"),
+    "espresso": Case("cases_espresso", "espresso", "Beside ESPResSo"),
     "mips": Case("cases_mips", "mips", "Motility-induced phase separation", slow=True),
 }
 

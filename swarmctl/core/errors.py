@@ -83,6 +83,14 @@ class MissingExtraError(SwarmctlError, ImportError):
         self.extra = extra
 
 
+class EngineMissingError(SwarmctlError, ImportError):
+    """The program behind an engine is not installed."""
+
+
+class WorkerDiedError(SwarmctlError, RuntimeError):
+    """A worker process of a vector environment has died."""
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return a hint: the nearest allowed name, and the list of them all.
 

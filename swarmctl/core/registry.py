@@ -193,6 +193,12 @@ engines.register(
     "active Brownian particles on JAX: batched, jitted, 2D and 3D; the default",
 )
 
+engines.register(
+    "espresso",
+    "swarmctl.engines.espresso_engine:EspressoEngine",
+    "the same worlds on ESPResSo, if that is installed; one swarm per process",
+)
+
 scenarios.register(
     "Chemotaxis-v0",
     "swarmctl.envs.chemotaxis:ChemotaxisConfig",

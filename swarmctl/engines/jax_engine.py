@@ -12,9 +12,9 @@ import numpy as np
 from swarmctl.core.command import Command, Limits, apply_limits, check_channels, check_command
 from swarmctl.core.contracts import Flags, PureEngine, Status, Transition, raise_flags
 from swarmctl.core.errors import PlacementError, SwarmctlError
-from swarmctl.core.spec import EngineSpec
-from swarmctl.core.state import Space, SwarmState
+from swarmctl.core.state import Bodies, Space, SwarmState
 from swarmctl.core.world import World, steps_per_interval
+from swarmctl.engines.describing import world_spec
 from swarmctl.engines.jax_state import JaxEngineState
 from swarmctl.engines.observing import observe, observe_bodies
 from swarmctl.physics import chemistry
@@ -66,40 +66,12 @@ class JaxEngine(PureEngine):
         check_points(world)
         self.world = world
         self.config = motion_config(world, steps_per_interval(control_interval, world.time_step))
-        species = world.species
-        self.spec = EngineSpec(
-            name="jax",
-            capacity=world.capacity,
-            dimension=world.dimension,
-            dtype=str(jax.dtypes.canonicalize_dtype(jnp.float64)),
-            species=tuple(s.name for s in species),
-            species_of_slot=world.species_of_slot,
-            radius=tuple(s.radius for s in species),
-            speed_min=tuple(s.speed_min for s in species),
-            speed_max=tuple(s.speed_max for s in species),
-            turn_rate_max=tuple(s.turn_rate_max for s in species),
-            box=world.box.size,
-            periodic=world.box.periodic,
-            control_interval=self.config.interval,
-            capabilities=CAPABILITIES
-            | ({"field"} if world.field is not None else set())
-            | (LIGHT if any(s.actuator is not None for s in species) else set()),
-            time_step=world.time_step,
-            field_max=(
-                None
-                if world.field is None
-                else (
-                    world.field.strength_max,
-                    world.field.gradient_max,
-                    world.field.frequency_max,
-                )
-            ),
-            power_max=tuple(0.0 if s.actuator is None else s.actuator.power_max for s in species),
-            offset_max=tuple(0.0 if s.actuator is None else s.actuator.offset_max for s in species),
-            bodies=tuple(b.name for b in world.bodies for _ in range(b.count)),
-            beads=tuple(len(b.shape.outline()) for b in world.bodies for _ in range(b.count)),
-            flows=world.flows,
-        )
+        capabilities = set(CAPABILITIES)
+        if world.field is not None:
+            capabilities.add("field")
+        if any(s.actuator is not None for s in world.species):
+            capabilities |= LIGHT
+        self.spec = world_spec("jax", world, self.config.interval, capabilities)
         self._chemistry = tuple(
             chemistry.chemistry_plan(c, world.box, self.config.interval) for c in world.chemicals
         )
@@ -151,9 +123,7 @@ class JaxEngine(PureEngine):
             more_keys[1], true, idle, params.disturbances, self.space(params)
         )
         if disturbed.view is not None:
-            view = dataclasses.replace(
-                disturbed.view, bodies=observe_bodies(state, params, self.config.interval)
-            )
+            view = dataclasses.replace(disturbed.view, bodies=self._bodies(state, params))
             disturbed = dataclasses.replace(disturbed, view=view)
         return dataclasses.replace(state, disturbed=disturbed)
 
@@ -164,6 +134,10 @@ class JaxEngine(PureEngine):
         return Limits(
             params.speed_min, params.speed_max, params.turn_rate_max, params.field_limits, light
         )
+
+    def _bodies(self, state: JaxEngineState, params: MotionParams) -> Bodies | None:
+        motion = state.motion.bodies
+        return observe_bodies(motion, state.bodies, params.bodies, self.config.interval)
 
     def _turns(self, position: Array) -> Array:
         return jnp.zeros((position.shape[0], 1 if self.spec.dimension == 2 else 3), position.dtype)
@@ -243,7 +217,7 @@ class JaxEngine(PureEngine):
         true = TrueMotion(
             motion.position, motion.image, motion.director, moved.displacement, moved.rotation
         )
-        bodies = observe_bodies(state, params, interval)
+        bodies = self._bodies(state, params)
         view = look(
             keys, disturbed.view, true, bodies, params.disturbances, self.space(params), interval
         )

@@ -1,4 +1,4 @@
-"""What is observed of the embedded engine's state."""
+"""What is observed of the state of a simulated world."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from swarmctl.core.spec import EngineSpec
 from swarmctl.core.state import Bodies, Chemicals, SwarmState
 from swarmctl.engines.jax_state import JaxEngineState
 from swarmctl.physics import chemistry
-from swarmctl.physics.bodies import bead_arms
+from swarmctl.physics.bodies import BodyParams, BodyState, bead_arms
+from swarmctl.physics.motion import BodyMotion
 from swarmctl.physics.parameters import MotionParams
 
 Array = jax.Array
@@ -41,36 +42,40 @@ def observe(
         present=present,
         oriented=present,
         controllable=present if stuck is None else present & ~stuck,
-        bodies=observe_bodies(state, params, spec.control_interval)
+        bodies=observe_bodies(motion.bodies, state.bodies, params.bodies, spec.control_interval)
         if view is None
         else view.bodies,
         step=state.step,
         time=state.step * interval,
         interval=interval,
-        chemicals=observe_chemicals(state, params, plans),
+        chemicals=observe_chemicals(state.chemicals, motion.position, params, plans),
     )
 
 
 def observe_chemicals(
-    state: JaxEngineState, params: MotionParams, plans: Sequence[chemistry.ChemistryPlan]
+    fields: tuple[Array, ...],
+    position: Array,
+    params: MotionParams,
+    plans: Sequence[chemistry.ChemistryPlan],
 ) -> Chemicals | None:
-    """Substances where the colloids truly are, and everywhere; None if there are none."""
-    if not state.chemicals:
+    """Substances at the true positions [N,D] µm, and everywhere; None if there are none."""
+    if not fields:
         return None
     found = [
-        chemistry.sample(field, state.motion.position.T, plan, params.size)
-        for field, plan in zip(state.chemicals, plans, strict=True)
+        chemistry.sample(field, position.T, plan, params.size)
+        for field, plan in zip(fields, plans, strict=True)
     ]
     return Chemicals(
         value=jnp.stack([value for value, _ in found], axis=-1),
         gradient=jnp.stack([gradient.T for _, gradient in found], axis=1),
-        fields=state.chemicals,
+        fields=fields,
     )
 
 
-def observe_bodies(state: JaxEngineState, params: MotionParams, interval: float) -> Bodies | None:
+def observe_bodies(
+    motion: BodyState | None, moved: BodyMotion | None, about: BodyParams | None, interval: float
+) -> Bodies | None:
     """Rigid bodies as they truly are, moved over the last `interval` s; None if there are none."""
-    motion, moved, about = state.motion.bodies, state.bodies, params.bodies
     if motion is None or moved is None or about is None:
         return None
     planar = motion.centre.shape[1] == 2

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from swarmctl.core.errors import EngineMissingError
+
 S = TypeVar("S")
 Check = Callable[[S], Iterable[str]]
 
@@ -104,7 +106,10 @@ class Suite(Generic[S]):
         return add
 
     def run(self, title: str, subject: S) -> Report:
-        """Try every rule on `subject`. An exception in a rule is a finding of that rule."""
+        """Try every rule on `subject`. An exception in a rule is a finding of that rule.
+
+        Raises EngineMissingError if the program behind an engine is not installed.
+        """
         report = Report(title)
         for rule in self.rules:
             missing = [need for need in rule.needs if need not in report.passed]
@@ -116,6 +121,8 @@ class Suite(Generic[S]):
             except NotApplicableError as reason:
                 report.skipped[rule.name] = str(reason)
                 continue
+            except EngineMissingError:  # nothing is there to be checked
+                raise
             except Exception as error:  # whatever the subject raises is what this rule found
                 messages = [f"it raised {describe_error(error)}"]
             if not messages:

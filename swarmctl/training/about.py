@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import platform
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from swarmctl.core import registry
 from swarmctl.core.config import describe
 from swarmctl.core.errors import UnknownNameError, nearest
 from swarmctl.core.extras import EXTRAS, has_extra
+from swarmctl.engines import espresso_build
 from swarmctl.training.configs import CheckConfig, InfoConfig, ListConfig
 
 CORE = ("numpy", "jax", "jaxlib", "gymnasium", "optax", "h5py", "safetensors", "matplotlib", "pint")
@@ -63,12 +63,11 @@ def info(config: InfoConfig) -> str:
     lines.append("  " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in CORE))
     lines.append(f"devices\n  {_devices()}")
     lines.append("engines")
-    lines += [f"  {entry.name:10} ready: {entry.summary}" for entry in registry.engines]
-    if importlib.util.find_spec("espressomd") is None:
-        lines.append(
-            "  espresso   not installed: load the EESSI module ESPResSo, or build it from source "
-            "(https://espressomd.github.io/doc/installation.html)"
-        )
+    for entry in registry.engines:
+        state = f"ready: {entry.summary}"
+        if entry.name == "espresso" and not espresso_build.is_installed():
+            state = f"not installed: {espresso_build.HOW_TO_GET}"
+        lines.append(f"  {entry.name:10} {state}")
     lines.append("extras")
     for extra, (_, purpose) in EXTRAS.items():
         state = "ready" if has_extra(extra) else f'missing: pip install "swarmctl[{extra}]"'

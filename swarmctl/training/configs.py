@@ -67,6 +67,7 @@ class EvaluateConfig:
         positional=True,
     )
     scenario: str = key("", "scenario id or experiment file; that of the first policy if left out")
+    engine: str = key("", "engine, such as espresso; that of the experiment if left out")
     set: tuple[str, ...] = key((), "changed keys, such as scenario.colloids=50")
     episodes: int = key(256, "swarms, each for one episode")
     seed: int = key(1_000_000, "seed of starts and noise, equal for all agents")
@@ -113,6 +114,7 @@ class RenderConfig:
     )
     out: Path = key(Path("runs/render"), "folder for movie, still and, for an agent, trajectory")
     scenario: str = key("", "scenario id or experiment file; that of the source if left out")
+    engine: str = key("", "engine, such as espresso; that of the experiment if left out")
     set: tuple[str, ...] = key((), "changed keys, such as scenario.colloids=50")
     seed: int = key(0, "seed of the episode")
     formats: tuple[str, ...] = key(("gif", "mp4"), "of the movie: gif, mp4, or none of them")

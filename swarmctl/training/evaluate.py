@@ -23,7 +23,8 @@ from swarmctl.core.state import SwarmState, mean_present, renew_rows
 from swarmctl.core.statistics import bootstrap_interval
 from swarmctl.envs.functional import EnvParams, SwarmEnv
 from swarmctl.training.configs import EvaluateConfig
-from swarmctl.training.experiment import SECTIONS, load_experiment
+from swarmctl.training.engine_episodes import EngineEnv, earned, recorded
+from swarmctl.training.experiment import SECTIONS, load_experiment, with_engine
 from swarmctl.training.figures import mean_rewards
 
 Array = jax.Array
@@ -106,9 +107,14 @@ def act_and_step(
 
 
 def evaluate_agent(
-    env: SwarmEnv, agent: Agent, episodes: int = 256, seed: int = 0, deterministic: bool = True
+    env: SwarmEnv | EngineEnv,
+    agent: Agent,
+    episodes: int = 256,
+    seed: int = 0,
+    deterministic: bool = True,
 ) -> Evaluation:
-    """Run an agent for whole episodes in `episodes` swarms side by side.
+    """Run an agent for whole episodes in `episodes` swarms side by side; on an engine that is not
+    made of pure functions, one after the other.
 
     Equal seeds give equal starts and noise to every agent. Raises PolicyFileError or
     CapabilityError if the agent does not fit, PhysicsError if a motion failed.
@@ -116,6 +122,9 @@ def evaluate_agent(
     if episodes < 1:
         raise ConfigError(f"evaluate: episodes must be at least 1, got {episodes}.")
     agent.check(env.spec)
+    if isinstance(env, EngineEnv):
+        returns, measure = earned(env, agent, episodes, seed, deterministic)
+        return Evaluation(returns[:, 0], returns[:, 1:], measure)
     keys = jax.random.split(jax.random.key(seed), episodes)
     returns, measure, failed = _episodes(env, deterministic)(agent, keys, env.params())
     if bool(np.any(failed)):
@@ -159,10 +168,13 @@ def _episodes(env: SwarmEnv, deterministic: bool) -> Any:
 
 
 def record_episode(
-    env: SwarmEnv, agent: Agent, seed: int = 0, deterministic: bool = True
+    env: SwarmEnv | EngineEnv, agent: Agent, seed: int = 0, deterministic: bool = True
 ) -> Rollout:
     """Run one swarm for one episode and return everything that happened, as NumPy arrays."""
     agent.check(env.spec)
+    if isinstance(env, EngineEnv):
+        states, named = recorded(env, agent, seed, deterministic)
+        return Rollout(states, **named)
     run = _episode(env, deterministic)
     first, steps = jax.tree.map(np.asarray, run(agent, jax.random.key(seed), env.params()))
     flags = steps["flags"]
@@ -199,7 +211,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, 
 
     Raises UnknownNameError, PolicyFileError, CapabilityError, ConfigError.
     """
-    env = load_experiment(_scenario_source(config), config.set).env()
+    changed = with_engine(config.set, config.engine)
+    env = load_experiment(_scenario_source(config), changed).any_env()
     names = config.agents or tuple(dict.fromkeys(env.scenario.baselines.values()))
     results = {}
     for name in names:
@@ -210,6 +223,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, 
             "return": bootstrap_interval(evaluation.returns),
             "measure": bootstrap_interval(evaluation.final_measure),
         }
+    env.engine.close()
     if config.out is not None:
         from swarmctl.records.arrays import write_json_atomic
 
@@ -219,7 +233,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, 
         }
         write_json_atomic(
             config.out,
-            {"scenario": env.scenario.id, "episodes": config.episodes, "results": figures},
+            {
+                "scenario": env.scenario.id,
+                "engine": env.spec.engine.name,
+                "episodes": config.episodes,
+                "results": figures,
+            },
         )
     return results
 
@@ -271,7 +290,9 @@ def team_members(name: str) -> dict[str, str]:
     return {species: agent for species, _, agent in pairs}
 
 
-def find_agent(name: str, env: SwarmEnv, options: Mapping[str, Any] | None = None) -> Agent:
+def find_agent(
+    name: str, env: SwarmEnv | EngineEnv, options: Mapping[str, Any] | None = None
+) -> Agent:
     """Return an agent: a registered classical one by name, a learned policy by its folder, or a
     team, "species=agent,species=agent".
 

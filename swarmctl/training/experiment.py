@@ -13,10 +13,12 @@ from typing import Any
 from swarmctl.agents.options import AgentConfig, agent_config
 from swarmctl.core import registry
 from swarmctl.core.config import apply_overrides, build, key, to_dict
+from swarmctl.core.contracts import PureEngine
 from swarmctl.core.errors import ConfigError, UnknownNameError, nearest
 from swarmctl.envs.functional import SwarmEnv
-from swarmctl.envs.make import make_env, scenario_config
+from swarmctl.envs.make import make_engine, make_env, scenario_config
 from swarmctl.envs.scenario import ScenarioConfig
+from swarmctl.training.engine_episodes import EngineEnv
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,18 @@ class Experiment:
     training: TrainingConfig
 
     def env(self) -> SwarmEnv:
-        """Build the functional environment."""
+        """Build the functional environment. Raises CapabilityError on an engine that is not made
+        of pure functions.
+        """
         return make_env(self.scenario.build(), self.engine)
+
+    def any_env(self) -> SwarmEnv | EngineEnv:
+        """Build the functional environment, or one that steps on an engine of another kind."""
+        scenario = self.scenario.build()
+        engine = make_engine(self.engine, scenario)
+        if isinstance(engine, PureEngine):
+            return SwarmEnv(scenario, engine)
+        return EngineEnv(scenario, engine)
 
     def tables(self) -> dict[str, Any]:
         """Nested tables, as in an experiment file, with every key."""
@@ -101,6 +113,11 @@ def _section(name: str, make: Any) -> Any:
         raise UnknownNameError(f"[{name}] {error}") from None
     except ConfigError as error:
         raise type(error)(f"[{name}] {error}") from None
+
+
+def with_engine(overrides: Iterable[str], engine: str) -> tuple[str, ...]:
+    """Return `a.b=value` texts with the engine of this name, if one is given, added to them."""
+    return (*overrides, f"engine.name={engine}") if engine else tuple(overrides)
 
 
 def load_experiment(

@@ -28,8 +28,9 @@ from swarmctl.records.trajectory import (
     read_trajectory,
 )
 from swarmctl.training.configs import RenderConfig
+from swarmctl.training.engine_episodes import EngineEnv
 from swarmctl.training.evaluate import Rollout, find_agent, policy_experiment, record_episode
-from swarmctl.training.experiment import Experiment, load_experiment
+from swarmctl.training.experiment import Experiment, load_experiment, with_engine
 from swarmctl.viz.frame import FrameRenderer
 from swarmctl.viz.movie import MovieFiles, write_movie
 from swarmctl.viz.scene import Scene
@@ -55,7 +56,11 @@ def commands_of(command: Any) -> dict[str, np.ndarray]:
 
 
 def write_rollout(
-    path: Path, experiment: Experiment, env: SwarmEnv, rollout: Rollout, about: Mapping[str, Any]
+    path: Path,
+    experiment: Experiment,
+    env: SwarmEnv | EngineEnv,
+    rollout: Rollout,
+    about: Mapping[str, Any],
 ) -> Path:
     """Write a recorded episode as an H5MD trajectory with its commands, rewards and provenance."""
     applied, requested = commands_of(rollout.applied), commands_of(rollout.requested)
@@ -181,10 +186,11 @@ def render(config: RenderConfig) -> RenderResult:
     else:
         named = config.source in registry.agents
         where = config.scenario or ("Chemotaxis-v0" if named else policy_experiment(config.source))
-        experiment = load_experiment(where, config.set)
-        env = experiment.env()
+        experiment = load_experiment(where, with_engine(config.set, config.engine))
+        env = experiment.any_env()
         scenario = env.scenario
         rollout = record_episode(env, find_agent(config.source, env), config.seed)
+        env.engine.close()
         _make_folder(folder)
         path = folder / "trajectory.h5md"
         path.unlink(missing_ok=True)

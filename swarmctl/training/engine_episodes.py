@@ -1,0 +1,129 @@
+"""Episodes of agents on any engine, one swarm after another: the loop that owns the engine.
+
+On engines made of pure functions `swarmctl.training.evaluate` does the same for many swarms in one
+compiled call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from swarmctl.core.contracts import Agent, AgentInputs, Engine
+from swarmctl.core.errors import PhysicsError
+from swarmctl.core.spec import AgentSpec
+from swarmctl.core.state import Space, SwarmState, mean_present, renew_rows
+from swarmctl.envs.episode import EngineEpisode
+from swarmctl.envs.scenario import Scenario, check_engine
+from swarmctl.training.figures import mean_rewards
+
+Array = jax.Array
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision: what was seen, asked, done and earned, and the state after it."""
+
+    swarm: SwarmState
+    observation: Array
+    requested: Any
+    applied: Any
+    reward: np.ndarray
+    active: np.ndarray
+
+
+class EngineEnv:
+    """A scenario on an engine, for agents that act on it decision by decision.
+
+    Raises CapabilityError or ConfigError if the engine does not fit the scenario.
+    """
+
+    def __init__(self, scenario: Scenario, engine: Engine) -> None:
+        check_engine(scenario, engine)
+        self.scenario, self.engine = scenario, engine
+        self.spec: AgentSpec = scenario.agent_spec(engine.spec)
+        self.space = Space(jnp.asarray(engine.spec.box, engine.spec.dtype), engine.spec.periodic)
+        self._episode = EngineEpisode(scenario, engine)
+
+    def episode(
+        self, agent: Agent, seed: int, deterministic: bool = True
+    ) -> Iterator[SwarmState | Decision]:
+        """Yield the first state, then every decision until the horizon or a fault of the engine.
+
+        Raises PolicyFileError or CapabilityError if the agent does not fit, PhysicsError.
+        """
+        agent.check(self.spec)
+        act = jax.jit(
+            lambda swarm, seen, memory, key: agent.act(
+                AgentInputs(swarm, seen, self.space), memory, key, deterministic
+            )
+        )
+        episode, memory = self._episode, agent.init_memory(self.spec)
+        observation = episode.reset(seed)
+        assert episode.swarm is not None
+        yield episode.swarm
+        key, over = jax.random.key(seed), False
+        while not over:
+            before = episode.swarm
+            key, act_key = jax.random.split(key)
+            output, memory = act(before, observation, memory, act_key)
+            requested = output if agent.output == "command" else episode.command(output)
+            seen, (observation, reward, _, over, info) = observation, episode.obey(requested)
+            moved = episode.swarm
+            memory = renew_rows(
+                memory, agent.init_memory(self.spec), moved.identity != before.identity
+            )
+            yield Decision(moved, seen, requested, episode.applied, reward, info["active"])
+
+
+def earned(
+    env: EngineEnv, agent: Agent, episodes: int, seed: int, deterministic: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns [E,1+S] of all colloids and of every species, and the measure [E,T] of episodes with
+    the seeds `seed`, `seed` + 1, ...
+
+    After a fault of the engine the last measure stands for the rest of the episode.
+    """
+    length, spec = env.scenario.horizon, env.spec.engine
+    mean = jax.jit(lambda reward, weight: mean_rewards(reward[None], weight[None], spec)[0])
+    measure = jax.jit(
+        lambda swarm, counts: mean_present(env.scenario.measure(swarm, env.space), counts)
+    )
+    returns = np.zeros((episodes, 1 + len(spec.species)))
+    measures = np.zeros((episodes, length))
+    for e in range(episodes):
+        t, last = 0, 0.0
+        for decision in env.episode(agent, seed + e, deterministic):
+            if not isinstance(decision, Decision):
+                continue
+            returns[e] += np.asarray(mean(decision.reward, decision.active.astype(spec.dtype)))
+            counts = decision.active & np.asarray(decision.swarm.present)
+            last = float(measure(decision.swarm, counts)) if counts.any() else last
+            measures[e, t:] = last
+            t += 1
+    return returns, measures
+
+
+def recorded(
+    env: EngineEnv, agent: Agent, seed: int, deterministic: bool
+) -> tuple[SwarmState, dict[str, Any]]:
+    """One episode as NumPy arrays: states (leaves [T+1,...]), and by name what decisions were."""
+    first, *decisions = env.episode(agent, seed, deterministic)
+    steps = [d for d in decisions if isinstance(d, Decision)]
+    if not steps or not isinstance(first, SwarmState):
+        raise PhysicsError(f"{env.scenario.id}: the episode ended before its first decision.")
+
+    def stack(*leaves: Any) -> np.ndarray:
+        return np.stack([np.asarray(leaf) for leaf in leaves])
+
+    states = jax.tree.map(stack, first, *(d.swarm for d in steps))
+    named = {
+        name: jax.tree.map(stack, *(getattr(d, name) for d in steps))
+        for name in ("applied", "requested", "reward", "observation")
+    }
+    return states, named
