@@ -11,6 +11,7 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -209,7 +210,7 @@ def read_command(payload: bytes) -> CommandReport:
 
 def _rows(
     payload: bytes, head: struct.Struct, row: np.dtype, name: str
-) -> tuple[np.ndarray, tuple[float, ...]]:
+) -> tuple[np.ndarray, tuple[Any, ...]]:
     if len(payload) < head.size:
         raise LinkError(f"the peer's {name} has {len(payload)} bytes, fewer than {head.size}.")
     *values, count = head.unpack_from(payload)

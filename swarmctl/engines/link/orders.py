@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +40,7 @@ def limits_of(world: World, spec: EngineSpec) -> Limits:
 def rest(command: Command, present: np.ndarray) -> Command:
     """Ask only colloids that are `present` bool [N] for anything; the others for nothing."""
 
-    def still(value: object) -> object:
+    def still(value: Any) -> Any:
         array = np.asarray(value)
         return jnp.asarray(
             np.where(present.reshape((-1,) + (1,) * (array.ndim - 1)), array, np.zeros_like(array))
@@ -183,7 +184,7 @@ def command_of_rows(report: CommandReport, ids: np.ndarray, spec: EngineSpec) ->
         full[slots] = values
         return jnp.asarray(full, spec.dtype)
 
-    values: dict[str, jnp.ndarray] = {
+    values: dict[str, Any] = {
         name: spread(rows[name])
         for name in ("speed", "turn_rate", "power")
         if name in report.channels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import select
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -26,6 +27,10 @@ class Stream(ABC):
         Raises LinkTimeoutError when nothing came for `timeout` s, LinkClosedError when the
         connection broke.
         """
+
+    @abstractmethod
+    def readable(self) -> bool:
+        """Whether there is something to receive now, be it the end."""
 
     @abstractmethod
     def send(self, data: bytes, timeout: float) -> None:
@@ -52,6 +57,10 @@ class TcpStream(Stream):
             raise LinkTimeoutError(f"the peer sent nothing for {timeout:.3g} s.") from None
         except OSError as error:
             raise LinkClosedError(f"the connection to the peer broke ({error}).") from None
+
+    def readable(self) -> bool:
+        """Whether `receive` would not wait."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def send(self, data: bytes, timeout: float) -> None:
         """Send everything."""

@@ -95,7 +95,12 @@ class LockstepTalk(Talk):
         return self._receive()
 
     def _reply(self, answer: Answer) -> None:
-        if self._dialect.unread:
+        early = self._dialect.unread > 0
+        if not early and self._stream.readable():
+            early = bool(self._stream.receive(self._config.send_timeout))
+            if not early:
+                self._dialect.finish()
+        if early:
             raise LinkError(
                 "the laboratory sent more before it had the answer to its last state; the protocol "
                 "is strictly one state, one answer."

@@ -46,6 +46,7 @@ class Tracks:
         self._box, self._periodic = np.asarray(spec.box), np.asarray(spec.periodic)
         self._species = np.asarray(spec.species_of_slot)
         self._id = np.full(n, -1)  # of the colloid that is or was in the slot
+        self._slot_of: dict[int, int] = {}
         self._seen = np.full(n, -1)  # number of the sighting in which it was seen last
         self._identity = np.full(n, -1)
         self._unwrapped, self._position = np.zeros((n, 2)), np.zeros((n, 2))
@@ -106,21 +107,26 @@ class Tracks:
         """Return (slot of every row or -1, whether it is a newcomer there)."""
         slots, fresh = np.full(len(rows), -1), np.zeros(len(rows), bool)
         ids, kinds = sighting.identity[rows], self._kinds(sighting.type[rows])
+        last = self._sightings - 1
+        own = [self._slot_of.get(int(i), -1) for i in ids]
         # Those who stay come before those who return, and these before strangers.
-        rank = [
-            0 if self._last(i) == self._sightings - 1 else 1 if self._last(i) >= 0 else 2
-            for i in ids
-        ]
-        kept = self._sightings - 1
+        rank = [2 if slot < 0 else 0 if self._seen[slot] == last else 1 for slot in own]
         taken = np.zeros(self._spec.capacity, bool)
         for at in sorted(range(len(rows)), key=lambda at: (rank[at], ids[at])):
-            slot = self._slot(ids[at], kinds[at], taken)
+            if taken.all():
+                break
+            slot = self._slot(own[at], kinds[at], taken)
             if slot < 0:
                 continue
-            slots[at], taken[slot] = slot, True
-            if self._id[slot] != ids[at] or self._seen[slot] != kept:
+            if own[at] != slot or rank[at] > 0:
                 fresh[at] = True
                 self._identity[slot], self._identities = self._identities, self._identities + 1
+            if own[at] != slot:
+                if own[at] >= 0 and self._id[own[at]] == ids[at]:
+                    self._id[own[at]] = -1
+                self._slot_of.pop(int(self._id[slot]), None)
+                self._slot_of[int(ids[at])] = slot
+            slots[at], taken[slot] = slot, True
             self._id[slot], self._seen[slot] = ids[at], self._sightings
         if (slots < 0).any() and self._surplus_fault:
             raise LinkError(
@@ -130,17 +136,11 @@ class Tracks:
             )
         return slots, fresh
 
-    def _last(self, identity: int) -> int:
-        """When a laboratory's id was seen last, -1 if it has no slot."""
-        where = np.flatnonzero(self._id == identity)
-        return int(self._seen[where[0]]) if len(where) else -1
-
-    def _slot(self, identity: int, kind: int, taken: np.ndarray) -> int:
+    def _slot(self, own: int, kind: int, taken: np.ndarray) -> int:
         """Its own slot, else one that nobody ever had, else the one that was left longest ago."""
         fits = ~taken & ((self._species == kind) | (kind < 0))
-        own = np.flatnonzero(fits & (self._id == identity))
-        if len(own):
-            return int(own[0])
+        if own >= 0 and fits[own]:
+            return own
         free = np.flatnonzero(fits)
         return int(free[np.argmin(self._seen[free])]) if len(free) else -1
 

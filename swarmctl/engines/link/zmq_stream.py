@@ -70,6 +70,10 @@ class ZmqStream(Stream):
         # Between the tokens of JSON an end of line is a blank, and inside of them it is an error.
         return bytes(parts[0]).replace(b"\n", b" ") + b"\n"
 
+    def readable(self) -> bool:
+        """Whether `receive` would not wait; never while a request has no reply."""
+        return not self._owed and bool(self._socket.poll(0))
+
     def send(self, data: bytes, timeout: float) -> None:
         """Reply with one line."""
         self._socket.setsockopt(self._zmq.SNDTIMEO, max(1, int(1000 * timeout)))
