@@ -106,6 +106,7 @@ class EngineEpisode:
         self._command = jax.jit(
             lambda action, acts: rest_others(self._rules.actions.to_command(action, spec), acts)
         )
+        self._rest = jax.jit(rest_others)
         self._episode: Episode | None = None
         self.swarm: SwarmState | None = None
 
@@ -119,14 +120,24 @@ class EngineEpisode:
         """As `FusedEpisode.step`; info has what the engine says besides, and `fault` after one."""
         assert self._episode is not None
         active = np.asarray(self._episode.active)
-        command: Command = self._command(action, active if acts is None else active & acts)
+        return self._move(self._command(action, active if acts is None else active & acts))
+
+    def step_command(self, command: Command) -> tuple[Any, ...]:
+        """Like `step`, for agents that return commands."""
+        assert self._episode is not None
+        return self._move(self._rest(command, self._episode.active))
+
+    def _move(self, command: Command) -> tuple[Any, ...]:
+        assert self._episode is not None
+        active = np.asarray(self._episode.active)
         transition = self._engine.step(command)
         observation, self._episode, reward, terminated, truncated = self._continue(
             transition.state, self._episode
         )
         self.swarm = transition.state
         status = transition.status
-        limited = status.flags.limited if status.flags else np.zeros_like(active)
+        cut = status.info.get("limited", np.zeros_like(active))
+        limited = status.flags.limited if status.flags else cut
         out = {
             **status.info,
             "active": active,

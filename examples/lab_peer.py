@@ -1,7 +1,7 @@
 """A simulated laboratory at the other end of a lab link: try `engine="link"` without a microscope.
 
-    python examples/lab_peer.py ReachGoal-v0                # in one terminal
-    swarmctl evaluate steer-to-point --scenario ReachGoal-v0 --episodes 1 --set engine.name=link
+    python examples/lab_peer.py Chemotaxis-v0             # in one terminal
+    swarmctl evaluate steer-to-source --scenario Chemotaxis-v0 --episodes 1 --set engine.name=link
 
 It moves colloids by the JAX engine and speaks either the framed protocol, through the reference
 client, or the predecessor's protocol, as a MATLAB program would. A real laboratory has a camera

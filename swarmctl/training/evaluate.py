@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -23,32 +23,11 @@ from swarmctl.core.state import SwarmState, mean_present, renew_rows
 from swarmctl.core.statistics import bootstrap_interval
 from swarmctl.envs.functional import EnvParams, SwarmEnv
 from swarmctl.training.configs import EvaluateConfig
+from swarmctl.training.engine_evaluation import EngineEnv, evaluate_on_engine
 from swarmctl.training.experiment import SECTIONS, load_experiment
-from swarmctl.training.figures import mean_rewards
+from swarmctl.training.figures import Evaluation, mean_rewards
 
 Array = jax.Array
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What an agent earned, over E swarms and T decisions.
-
-    Attributes:
-        returns: [E], reward summed over the episode and averaged over the colloids.
-        species_returns: [E,S], the same for the colloids of every species.
-        measure: [E,T], mean of the scenario's measure after every decision over the colloids that
-            took it; when all have left the episode, the last one.
-    """
-
-    returns: np.ndarray
-    species_returns: np.ndarray
-    measure: np.ndarray
-
-    @property
-    def final_measure(self) -> np.ndarray:
-        """Mean of the measure over the last quarter of the episode, [E]."""
-        length = self.measure.shape[1]
-        return self.measure[:, -max(length // 4, 1) :].mean(axis=1)
 
 
 @dataclass(frozen=True)
@@ -195,19 +174,19 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, 
     """Evaluate agents on one scenario: agent -> "return" and "measure" -> (mean, low, high) with 95
     % intervals over swarms.
 
-    Raises UnknownNameError, PolicyFileError, CapabilityError, ConfigError.
+    On an engine that is not made of pure functions, such as a laboratory, episodes run one after
+    the other. Raises UnknownNameError, PolicyFileError, CapabilityError, ConfigError.
     """
-    env = load_experiment(_scenario_source(config), config.set).env()
-    names = config.agents or tuple(dict.fromkeys(env.scenario.baselines.values()))
-    results = {}
-    for name in names:
-        evaluation = evaluate_agent(
-            env, find_agent(name, env), config.episodes, config.seed, config.deterministic
-        )
-        results[name] = {
-            "return": bootstrap_interval(evaluation.returns),
-            "measure": bootstrap_interval(evaluation.final_measure),
-        }
+    experiment = load_experiment(_scenario_source(config), config.set)
+    if experiment.pure:
+        env: SwarmEnv | EngineEnv = experiment.env()
+        results = _evaluate_all(env, config, evaluate_agent)
+    else:
+        env = experiment.engine_env()
+        try:
+            results = _evaluate_all(env, config, evaluate_on_engine)
+        finally:
+            env.engine.close()
     if config.out is not None:
         from swarmctl.records.arrays import write_json_atomic
 
@@ -219,6 +198,20 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, 
             config.out,
             {"scenario": env.scenario.id, "episodes": config.episodes, "results": figures},
         )
+    return results
+
+
+def _evaluate_all(
+    env: Any, config: EvaluateConfig, run: Callable[..., Evaluation]
+) -> dict[str, dict[str, tuple[float, float, float]]]:
+    results = {}
+    for name in config.agents or tuple(dict.fromkeys(env.scenario.baselines.values())):
+        agent = find_agent(name, env)
+        evaluation = run(env, agent, config.episodes, config.seed, config.deterministic)
+        results[name] = {
+            "return": bootstrap_interval(evaluation.returns),
+            "measure": bootstrap_interval(evaluation.final_measure),
+        }
     return results
 
 
@@ -269,7 +262,9 @@ def team_members(name: str) -> dict[str, str]:
     return {species: agent for species, _, agent in pairs}
 
 
-def find_agent(name: str, env: SwarmEnv, options: Mapping[str, Any] | None = None) -> Agent:
+def find_agent(
+    name: str, env: SwarmEnv | EngineEnv, options: Mapping[str, Any] | None = None
+) -> Agent:
     """Return an agent: a registered classical one by name, a learned policy by its folder, or a
     team, "species=agent,species=agent".
 
