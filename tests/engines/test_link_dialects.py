@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import re
 import struct
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from swarmctl.core.errors import ConfigError, LinkClosedError, LinkError
 from swarmctl.engines.link.dialects import DIALECTS, Answer, make_dialect
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "link-protocols.md"
 NAN = float("nan")
 MOST = 50
 PREDECESSOR = bytes.fromhex(
@@ -76,6 +79,14 @@ def test_the_predecessors_bytes_in_and_out():
     answer = Answer(seen.label, np.array([2, 4]), np.zeros((2, 2)))
     assert codec.reply(answer) == PREDECESSOR_REPLY
     assert codec.unread == 0
+
+
+def test_the_documented_bytes_are_these():
+    page = PAGE.read_text("utf-8")
+    for name, data in (("PREDECESSOR", PREDECESSOR), ("PREDECESSOR REPLY", PREDECESSOR_REPLY)):
+        block = re.search(rf'```text title="{name}"\n(.*?)```', page, re.S)[1]
+        lines = [line.partition("|")[0] for line in block.splitlines()]
+        assert bytes.fromhex("".join(lines)) == data
 
 
 def test_a_fifth_column_is_the_type():

@@ -1,8 +1,9 @@
 """The verb `evaluate` on an engine that is no pure function: a simulated laboratory at a link."""
 
 import dataclasses
-import importlib.util
-import threading
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -81,28 +82,24 @@ def test_a_fault_is_no_result():
         evaluate_on_engine(env, find_agent("random", env), episodes=0)
 
 
-def test_evaluate_takes_a_link_by_its_name(tmp_path):
-    spec = importlib.util.spec_from_file_location("lab_peer_evaluated", EXAMPLE)
-    lab_peer = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(lab_peer)
-    scenario = make_scenario("Chemotaxis-v0", **KEYS)
-    colloids = lab_peer.SimulatedColloids(scenario.world, scenario.control_interval)
-    with lab_peer.socket.create_server(("127.0.0.1", 0)) as free:
+def test_evaluate_takes_a_link_by_its_name_as_the_guide_has_it(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    served = (colloids, "127.0.0.1", port, 0.0, 20.0)
-    thread = threading.Thread(target=lab_peer.speak_framed, args=served, daemon=True)
-    thread.start()
-    keys = [f"scenario.{name}={value}" for name, value in KEYS.items()]
-    link = ["engine.name=link", f"engine.port={port}", "engine.connect_timeout=20 s"]
+    peer = [sys.executable, "-W", "error", EXAMPLE, "Chemotaxis-v0", "--pace", "0"]
     out = tmp_path / "figures.json"
-    config = EvaluateConfig(
-        ("steer-to-source",), "Chemotaxis-v0", (*keys, *link), episodes=2, out=out
-    )
-    results = evaluate(config)
-    thread.join(10)
-    assert not thread.is_alive()
+    keys = ("engine.name=link", f"engine.port={port}", "scenario.horizon=4")
+    config = EvaluateConfig(("steer-to-source",), "Chemotaxis-v0", keys, episodes=2, out=out)
+    with subprocess.Popen(
+        [*peer, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as laboratory:
+        try:
+            results = evaluate(config)
+            said, _ = laboratory.communicate(timeout=20)
+        finally:
+            laboratory.kill()
+    assert laboratory.returncode == 0, said
+    assert said.strip().endswith("outputs are safe")
     assert results["steer-to-source"]["return"][0] > 0
-    assert colloids.made_safe
     assert out.exists()
 
 
