@@ -24,7 +24,7 @@ from swarmctl.engines.link.orders import (
     command_of_rows,
     command_rows,
     decide,
-    limits_of,
+    holder,
 )
 from swarmctl.engines.link.sightings import Sighting
 from swarmctl.engines.link.streams import Listener, Stream, connect
@@ -89,7 +89,7 @@ class LinkEngine(Engine):
         )
         self._coarse = codes_only
         self._friction = np.asarray(self.spec.per_slot(tuple(map(world.friction, species))))
-        self._limits = limits_of(world, self.spec)
+        self._hold = holder(world, self.spec)
         self._listener: Listener | ZmqListener | None = None
         self._talk: Talk | None = None
         self._running = False
@@ -187,9 +187,9 @@ class LinkEngine(Engine):
         view = self._view
         director = np.where(view.oriented[:, None], view.director, 0)
         decision = decide(
-            jax.tree.map(jnp.asarray, command),
+            jax.tree.map(np.asarray, command),
             self.spec,
-            self._limits,
+            self._hold,
             view.present & view.controllable,
             director,
             self.config.threshold,
@@ -221,7 +221,8 @@ class LinkEngine(Engine):
             "expired": report.expired,
             "left_out": self._view.left_out,
         }
-        return Transition(self._state(self._view, passed, interval), applied, Status(info=info))
+        state = self._state(self._view, passed, interval)
+        return Transition(state, jax.device_put(applied), Status(info=info))
 
     def _failed(self, applied: Command, fault: str) -> Transition:
         """The last state once more, at rest, with what went wrong."""
@@ -232,7 +233,7 @@ class LinkEngine(Engine):
         state = SwarmState(
             **{**vars(last), "velocity": still, "angular_velocity": still[:, 0]}
         )  # fmt: skip
-        return Transition(state, applied, Status(fault=fault))
+        return Transition(state, jax.device_put(applied), Status(fault=fault))
 
     def _interval(self, report: Report) -> float:
         if self.config.clock == "nominal" and self.config.protocol != "framed":
@@ -255,41 +256,32 @@ class LinkEngine(Engine):
 
     def _answer(self, decision: Decision) -> Answer:
         """What every row of the last sighting is asked for; rows without a slot rest."""
-        sighting, ids = self._sighting, self._view.ids
-        slot_of = {int(identity): slot for slot, identity in enumerate(ids) if identity >= 0}
-        action = np.full(sighting.count, self.config.codes[0])
-        force = np.zeros((sighting.count, 2))
-        for row, identity in enumerate(sighting.identity.tolist()):
-            slot = slot_of.get(identity)
-            if slot is not None:
-                action[row] = self.config.codes[decision.index[slot]]
-                force[row] = self._friction[slot] * decision.velocity[slot]
+        count, slots = self._sighting.count, self._view.slots
+        action = np.full(count, self.config.codes[0])
+        force = np.zeros((count, 2))
+        rows = np.flatnonzero(slots >= 0)
+        slots = slots[rows]
+        action[rows] = np.asarray(self.config.codes)[decision.index[slots]]
+        force[rows] = self._friction[slots, None] * decision.velocity[slots]
         if self.config.y_down:
             force[:, 1] *= -1
-        return Answer(sighting.label, action, force)
+        return Answer(self._sighting.label, action, force)
 
     def _state(self, view: TrackView, passed: float, interval: float) -> SwarmState:
-        real = self.spec.dtype
-
-        def whole(values: Any) -> jax.Array:
-            return jnp.asarray(values, jnp.int32)
-
-        return SwarmState(
-            position=jnp.asarray(view.position, real),
-            image=whole(view.image),
-            director=jnp.asarray(view.director, real),
-            velocity=jnp.asarray(view.velocity, real),
-            angular_velocity=jnp.asarray(view.angular_velocity, real),
-            species=whole(self.spec.species_of_slot),
-            identity=whole(view.identity),
-            present=jnp.asarray(view.present),
-            oriented=jnp.asarray(view.oriented),
-            controllable=jnp.asarray(view.controllable),
-            bodies=None,
-            step=whole(self._step),
-            time=jnp.asarray(passed, real),
-            interval=jnp.asarray(interval, real),
-        )
+        real = np.dtype(self.spec.dtype)
+        kinds = {
+            "position": real, "director": real, "velocity": real, "angular_velocity": real,
+            "image": np.int32, "identity": np.int32, "present": bool, "oriented": bool,
+            "controllable": bool,
+        }  # fmt: skip
+        seen: Any = {name: getattr(view, name).astype(kind) for name, kind in kinds.items()}
+        rest: Any = {
+            "species": np.array(self.spec.species_of_slot, np.int32),
+            "step": np.array(self._step, np.int32),
+            "time": np.array(passed, real),
+            "interval": np.array(interval, real),
+        }
+        return jax.device_put(SwarmState(**seen, **rest, bodies=None))
 
     def stop(self, reason: str) -> None:
         """Tell the laboratory to make its outputs safe; it stays connected.

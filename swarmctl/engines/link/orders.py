@@ -1,11 +1,16 @@
-"""From commands per slot to what goes over the wire, and back to what was applied."""
+"""From commands per slot to what goes over the wire, and back to what was applied.
+
+Commands hold NumPy arrays here: what happens once an interval is quicker so.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -23,8 +28,8 @@ ROUNDING = 1e-6
 """Relative difference that numbers of other precision have."""
 
 
-def limits_of(world: World, spec: EngineSpec) -> Limits:
-    """What the laboratory may be asked for at most, as arrays."""
+def holder(world: World, spec: EngineSpec) -> Callable[[Command], Command]:
+    """Return what brings a command within what the laboratory may be asked for at most."""
     low, high, turn = (
         jnp.asarray(spec.per_slot(table), spec.dtype)
         for table in (spec.speed_min, spec.speed_max, spec.turn_rate_max)
@@ -34,23 +39,19 @@ def limits_of(world: World, spec: EngineSpec) -> Limits:
         actuator = motion_params(world).actuator
         assert actuator is not None  # the engine has checked that light drives every species
         light = light_limits(actuator, spec.control_interval)
-    return Limits(low, high, turn, None, light)
+    limits = Limits(low, high, turn, None, light)
+    return jax.jit(lambda command: apply_limits(command, limits)[0])
 
 
 def rest(command: Command, present: np.ndarray) -> Command:
     """Ask only colloids that are `present` bool [N] for anything; the others for nothing."""
 
-    def still(value: Any) -> Any:
-        array = np.asarray(value)
-        return jnp.asarray(
-            np.where(present.reshape((-1,) + (1,) * (array.ndim - 1)), array, np.zeros_like(array))
-        )
-
-    changes = {
-        field.name: still(getattr(command, field.name))
-        for field in dataclasses.fields(command)
-        if getattr(command, field.name) is not None and field.name not in ("heading", "field")
-    }
+    changes = {}
+    for field in dataclasses.fields(command):
+        value = getattr(command, field.name)
+        if value is not None and field.name not in ("heading", "field"):
+            rows = present.reshape((-1,) + (1,) * (value.ndim - 1))
+            changes[field.name] = np.where(rows, value, np.zeros_like(value))
     return dataclasses.replace(command, **changes)
 
 
@@ -77,7 +78,7 @@ def command_of_actions(index: np.ndarray, spec: EngineSpec) -> Command:
     speed = np.where(index == ACTIVE, high, np.maximum(low, 0))
     way = np.where(index == ANTICLOCKWISE, 1.0, np.where(index == CLOCKWISE, -1.0, 0.0))
     return Command(
-        speed=jnp.asarray(speed, spec.dtype), turn_rate=jnp.asarray(way * turn, spec.dtype)
+        **{"speed": speed.astype(spec.dtype), "turn_rate": (way * turn).astype(spec.dtype)}
     )
 
 
@@ -113,18 +114,18 @@ class Decision:
 def decide(
     command: Command,
     spec: EngineSpec,
-    limits: Limits,
+    hold: Callable[[Command], Command],
     present: np.ndarray,
     director: np.ndarray,
     threshold: float,
     coarse: bool,
 ) -> Decision:
-    """Bring a command within the limits, to those present, and to four actions if `coarse`.
+    """Bring a command within the limits by `hold`, to those present, and to four actions if
+    `coarse`.
 
     `director` f64 [N,2] is zero where it was not seen; nothing can be asked to swim along it then.
     """
-    held, _ = apply_limits(command, limits)
-    held = rest(held, present)
+    held = rest(jax.tree.map(np.asarray, hold(command)), present)
     index = action_indices(held, spec, threshold)
     applied = rest(command_of_actions(index, spec), present) if coarse else held
     limited = changed(command, applied, spec.capacity)
@@ -179,10 +180,10 @@ def command_of_rows(report: CommandReport, ids: np.ndarray, spec: EngineSpec) ->
         )
     slots = np.array([slot_of[int(i)] for i in rows["id"]], int)
 
-    def spread(values: np.ndarray) -> jnp.ndarray:
-        full = np.zeros((spec.capacity, *values.shape[1:]))
+    def spread(values: np.ndarray) -> np.ndarray:
+        full = np.zeros((spec.capacity, *values.shape[1:]), spec.dtype)
         full[slots] = values
-        return jnp.asarray(full, spec.dtype)
+        return full
 
     values: dict[str, Any] = {
         name: spread(rows[name])

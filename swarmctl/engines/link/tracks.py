@@ -13,8 +13,10 @@ from swarmctl.engines.link.sightings import Sighting
 
 @dataclass(frozen=True)
 class TrackView:
-    """What is known of every slot: arrays of `SwarmState`, in f64 and i64; `ids` [N] are the
-    laboratory's, -1 where nobody is seen.
+    """What is known of every slot: arrays of `SwarmState`, in f64 and i64.
+
+    `ids` [N] are the laboratory's, -1 where nobody is seen; `slots` [R] is the slot of every row of
+    the sighting, -1 for those without one.
     """
 
     position: np.ndarray
@@ -27,6 +29,7 @@ class TrackView:
     oriented: np.ndarray
     controllable: np.ndarray
     ids: np.ndarray
+    slots: np.ndarray
     left_out: int
 
 
@@ -63,6 +66,8 @@ class Tracks:
         """
         rows = np.flatnonzero(sighting.present)
         slots, fresh = self._assign(sighting, rows)
+        slot_of_row = np.full(sighting.count, -1)
+        slot_of_row[rows] = slots
         placed = slots >= 0
         rows, slots, fresh = rows[placed], slots[placed], fresh[placed]
         n = self._spec.capacity
@@ -100,6 +105,7 @@ class Tracks:
             oriented=oriented,
             controllable=controllable,
             ids=np.where(present, self._id, -1),
+            slots=slot_of_row,
             left_out=int((~placed).sum()),
         )
 
@@ -107,27 +113,26 @@ class Tracks:
         """Return (slot of every row or -1, whether it is a newcomer there)."""
         slots, fresh = np.full(len(rows), -1), np.zeros(len(rows), bool)
         ids, kinds = sighting.identity[rows], self._kinds(sighting.type[rows])
-        last = self._sightings - 1
-        own = [self._slot_of.get(int(i), -1) for i in ids]
-        # Those who stay come before those who return, and these before strangers.
-        rank = [2 if slot < 0 else 0 if self._seen[slot] == last else 1 for slot in own]
+        own = np.array([self._slot_of.get(i, -1) for i in ids.tolist()], int)
+        had = own >= 0
+        fits = had & ((self._species[own] == kinds) | (kinds < 0))
+        stays = fits & (self._seen[own] == self._sightings - 1)
+        slots[stays] = own[stays]
+        self._seen[own[stays]] = self._sightings
         taken = np.zeros(self._spec.capacity, bool)
-        for at in sorted(range(len(rows)), key=lambda at: (rank[at], ids[at])):
+        taken[own[stays]] = True
+        # Those who return come before strangers.
+        for at in sorted(np.flatnonzero(~stays), key=lambda at: (not fits[at], ids[at])):
             if taken.all():
                 break
-            slot = self._slot(own[at], kinds[at], taken)
+            slot = self._slot(int(own[at]) if fits[at] else -1, kinds[at], taken)
             if slot < 0:
                 continue
-            if own[at] != slot or rank[at] > 0:
-                fresh[at] = True
-                self._identity[slot], self._identities = self._identities, self._identities + 1
             if own[at] != slot:
-                if own[at] >= 0 and self._id[own[at]] == ids[at]:
-                    self._id[own[at]] = -1
-                self._slot_of.pop(int(self._id[slot]), None)
-                self._slot_of[int(ids[at])] = slot
-            slots[at], taken[slot] = slot, True
-            self._id[slot], self._seen[slot] = ids[at], self._sightings
+                self._move(int(ids[at]), slot)
+            slots[at], taken[slot], fresh[at] = slot, True, True
+            self._identity[slot], self._identities = self._identities, self._identities + 1
+            self._seen[slot] = self._sightings
         if (slots < 0).any() and self._surplus_fault:
             raise LinkError(
                 f"the laboratory sees {len(rows)} colloids, {int((slots < 0).sum())} more than "
@@ -138,11 +143,18 @@ class Tracks:
 
     def _slot(self, own: int, kind: int, taken: np.ndarray) -> int:
         """Its own slot, else one that nobody ever had, else the one that was left longest ago."""
-        fits = ~taken & ((self._species == kind) | (kind < 0))
-        if own >= 0 and fits[own]:
+        if own >= 0 and not taken[own]:
             return own
-        free = np.flatnonzero(fits)
+        free = np.flatnonzero(~taken & ((self._species == kind) | (kind < 0)))
         return int(free[np.argmin(self._seen[free])]) if len(free) else -1
+
+    def _move(self, identity: int, slot: int) -> None:
+        """Give a slot to a laboratory's id, and take it from whoever had it."""
+        before = self._slot_of.pop(identity, -1)
+        if before >= 0:
+            self._id[before] = -1
+        self._slot_of.pop(int(self._id[slot]), None)
+        self._slot_of[identity], self._id[slot] = slot, identity
 
     def _kinds(self, types: np.ndarray) -> np.ndarray:
         """Index of the species of every row; -1 where it does not matter, as there is only one."""
