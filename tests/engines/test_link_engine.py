@@ -1,6 +1,7 @@
 """The engine "link": its contract, slots and identities, what goes out, what comes in."""
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import socket
@@ -25,19 +26,25 @@ from swarmctl.testing import check_engine
 
 INTERVAL, TOP, TURN = 0.1, 3.0, 2.0
 ONE = World(
-    Box((40.0, 40.0), "open"), species=(Species("a", 3, speed_max=TOP, turn_rate_max=TURN),)
+    Box((40.0, 40.0), "open"),
+    species=(Species("a", 3, speed_max=TOP, turn_rate_max=TURN),),
+    contacts=False,  # compiles faster
 )
 TWO = World(
     Box((40.0, 40.0)),
     species=(Species("a", 2, speed_max=3), Species("b", 2, radius=1.5, speed_max=3)),
+    contacts=False,
 )
 ROD = Body(shape=Rod(12.0, 2.0), placement=Placement("points", positions=((30.0, 30.0),)))
 WITH_ROD = World(Box((60.0, 60.0)), species=ONE.species, bodies=(ROD,))
 ALL = ("speed", "turn_rate", "heading", "velocity")
 
 
+PATIENT = {"connect_timeout": 10.0, "state_timeout": 20.0, "stop_timeout": 10.0}
+
+
 def engine_of(world=ONE, interval=INTERVAL, **options):
-    engine = LinkEngine(world, interval, port=0, **{"connect_timeout": 5.0, **options})
+    engine = LinkEngine(world, interval, port=0, **{**PATIENT, "silence": 10.0, **options})
     return engine, *engine.open()
 
 
@@ -119,12 +126,13 @@ def test_the_predecessors_answer_byte_for_byte(beside):
     engine, host, port = engine_of(protocol="predecessor", clock="nominal")
     table = [[1, 2, 0, 9], [3, 4, 0, 4], [5, 6, 0, 6]]  # slots 0, 1, 2 are ids 4, 6, 9
     bench = Bench(host, port, [table] * 4)
-    beside(bench)
+    thread = beside(bench)
     with contextlib.closing(engine):
         engine.reset(0)
         turn = jnp.asarray([TURN, -TURN, 0.0])
         first = engine.step(Command(speed=jnp.asarray([TOP, 0.0, TOP]), turn_rate=turn))
         second = engine.step(speeds(0.1, 0.0, 9.0))
+    thread.join(10)
     assert bench.answers[:2] == [[[9, 4, 6], [2, 3, 4]], [[9, 4, 6], [2, 2, 1]]]
     assert bench.answers[2] == [[9, 4, 6], [1, 1, 1]], "the safe answer when it closes"
     np.testing.assert_allclose(first.applied.speed, [0, 0, TOP])
@@ -235,6 +243,28 @@ def test_pixels_and_an_image_that_points_down(beside):
     states, _ = episode(beside, [[[10, 20, 0.5, 0]]], length_unit=0.5, y_down=True)
     np.testing.assert_allclose(states[0].position[0], [5, 40 - 10], rtol=1e-6)
     np.testing.assert_allclose(states[0].director[0], [np.cos(0.5), -np.sin(0.5)], rtol=1e-6)
+
+
+def test_forces_turn_with_an_image_that_points_down(beside):
+    engine, host, port = engine_of(protocol="json", clock="nominal", y_down=True)
+    said = b'{"indices":[0],"x":[1],"y":[2],"theta":[0.5]}\n'
+    replies = []
+
+    def laboratory():
+        with socket.create_connection((host, port), 5) as line, line.makefile("rwb") as file:
+            for _ in range(2):
+                file.write(said)
+                file.flush()
+                replies.append(json.loads(file.readline()))
+
+    thread = beside(laboratory)
+    with contextlib.closing(engine):
+        engine.reset(0)
+        engine.step(Command(speed=jnp.asarray([1.0, 0.0, 0.0])))
+        engine.stop("enough")
+        thread.join(5)
+    angle = np.arctan2(replies[0]["f_y"][0], replies[0]["f_x"][0])
+    assert angle == pytest.approx(0.5), "along its orientation, in its own image"
 
 
 def test_types_choose_the_species(beside):
@@ -382,7 +412,9 @@ def test_the_controller_can_call_a_laboratory_that_listens(beside):
                 laboratory.send_state(next(clock), ROWS)
 
     beside(run)
-    with contextlib.closing(LinkEngine(ONE, INTERVAL, port=port, listen=False)) as engine:
+    with contextlib.closing(
+        LinkEngine(ONE, INTERVAL, port=port, listen=False, silence=10.0)
+    ) as engine:
         assert engine.reset(77).present.all()
         assert engine.step(REST).state.step == 1
     assert seeds == [77, None]
@@ -391,7 +423,9 @@ def test_the_controller_can_call_a_laboratory_that_listens(beside):
 def test_a_scenario_runs_on_a_linked_laboratory_and_a_fault_truncates_it(lab_peer, beside):
     options = {"colloids": 3, "control_interval": 0.1}
     scenario = make_scenario("Chemotaxis-v0", **options)
-    engine = make_engine("link", scenario, port=0, silence=5.0)
+    world = dataclasses.replace(scenario.world, contacts=False)  # compiles faster
+    scenario = dataclasses.replace(scenario, world=world)
+    engine = make_engine("link", scenario, port=0, silence=10.0, **PATIENT)
     host, port = engine.open()
     colloids = lab_peer.SimulatedColloids(scenario.world, scenario.control_interval)
     thread = beside(lab_peer.SPEAK["framed"], colloids, host, port, 0.0)

@@ -73,7 +73,7 @@ def test_a_python_loop_and_a_scan_earn_the_same():
 
 
 def test_a_fault_is_no_result():
-    scenario = make_scenario("Chemotaxis-v0", **KEYS)
+    scenario = fixed_start()
     env = EngineEnv(scenario, Plain(scenario, fault=3))
     with pytest.raises(SwarmctlError, match="after 3 of 8 decisions: the lamp went out"):
         evaluate_on_engine(env, find_agent("random", env))
@@ -87,7 +87,8 @@ def test_evaluate_takes_a_link_by_its_name_as_the_guide_has_it(tmp_path):
         port = free.getsockname()[1]
     peer = [sys.executable, "-W", "error", EXAMPLE, "Chemotaxis-v0", "--pace", "0"]
     out = tmp_path / "figures.json"
-    keys = ("engine.name=link", f"engine.port={port}", "scenario.horizon=4")
+    link = ("engine.name=link", f"engine.port={port}", "engine.silence=10 s")
+    keys = (*link, "engine.stop_timeout=10 s", "scenario.horizon=4")
     config = EvaluateConfig(("steer-to-source",), "Chemotaxis-v0", keys, episodes=2, out=out)
     with subprocess.Popen(
         [*peer, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
