@@ -137,12 +137,14 @@ def _keys_of(config_class: type[Any]) -> str:
 
 
 def keys(name: str) -> str:
-    """Keys of a registered scenario or agent, or of training."""
+    """Keys of a registered scenario, agent or engine, or of training."""
     from swarmctl.core import registry
     from swarmctl.training.experiment import TrainingConfig
 
     if name == "training":
         return _keys_of(TrainingConfig)
+    if name in registry.engines:
+        return _keys_of(registry.engines[name].load().config_class)
     kind = registry.scenarios if name in registry.scenarios else registry.agents
     return _keys_of(kind[name].load())
 

@@ -138,7 +138,8 @@ class EngineEpisode:
         )
         self.swarm = transition.state
         status = transition.status
-        limited = status.flags.limited if status.flags else np.zeros_like(active)
+        cut = status.info.get("limited", np.zeros_like(active))
+        limited = status.flags.limited if status.flags else cut
         out = {
             **status.info,
             "active": active,

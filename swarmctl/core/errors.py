@@ -71,6 +71,18 @@ class RecordError(SwarmctlError, OSError):
     """A trajectory cannot be written, read or repaired."""
 
 
+class LinkError(SwarmctlError, ConnectionError):
+    """The peer of a lab link said what the protocol does not allow, or cannot be reached."""
+
+
+class LinkTimeoutError(LinkError, TimeoutError):
+    """The peer of a lab link was silent, or too slow, for longer than is allowed."""
+
+
+class LinkClosedError(LinkError):
+    """The peer of a lab link has gone."""
+
+
 class MissingExtraError(SwarmctlError, ImportError):
     """An optional package is not installed."""
 

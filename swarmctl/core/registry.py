@@ -192,6 +192,11 @@ engines.register(
     "swarmctl.engines.jax_engine:JaxEngine",
     "active Brownian particles on JAX: batched, jitted, 2D and 3D; the default",
 )
+engines.register(
+    "link",
+    "swarmctl.engines.link.engine:LinkEngine",
+    "a laboratory behind a TCP connection: our framed protocol, or the predecessor's",
+)
 
 engines.register(
     "espresso",

@@ -62,7 +62,9 @@ def _check_name(name: str, scenario: str, options: dict[str, Any]) -> Report:
     if name in registry.engines:
         from swarmctl.envs.make import make_engine, make_scenario
 
-        return check_engine(make_engine(name, make_scenario(scenario, **options)))
+        engine = make_engine(name, make_scenario(scenario, **options))
+        engine.reset(0)  # one that cannot start is one error, not one for every rule
+        return check_engine(engine)
     if name in registry.agents:
         return check_agent(name, scenario, **options)
     names = [

@@ -37,6 +37,7 @@ def list_names(config: ListConfig) -> str:
 
 def _keys(entry: registry.Entry) -> str:
     thing = entry.load()
+    thing = getattr(thing, "config_class", thing)  # of engines with keys
     rows = list(describe(thing)) if hasattr(thing, "__dataclass_fields__") else []
     if not rows:
         return f"{entry.name}: {entry.summary}; it has no keys."

@@ -20,13 +20,13 @@ from swarmctl.records.run_folder import RunFolder
 from swarmctl.records.trajectory import read_trajectory
 from swarmctl.training.configs import DemoConfig
 from swarmctl.training.evaluate import (
-    Evaluation,
     evaluate_agent,
     find_agent,
     finite,
     record_episode,
 )
 from swarmctl.training.experiment import Experiment, experiment_from_tables
+from swarmctl.training.figures import Evaluation
 from swarmctl.training.record import frames, write_rollout
 from swarmctl.training.train import TrainResult, train_in, training_curves
 from swarmctl.viz.curves import learning_curve

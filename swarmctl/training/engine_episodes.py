@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.core.contracts import Agent, AgentInputs, Engine
-from swarmctl.core.errors import PhysicsError
+from swarmctl.core.errors import PhysicsError, SwarmctlError
 from swarmctl.core.spec import AgentSpec
 from swarmctl.core.state import Space, SwarmState, mean_present, renew_rows
 from swarmctl.envs.episode import EngineEpisode
@@ -27,7 +27,9 @@ Array = jax.Array
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision: what was seen, asked, done and earned, and the state after it."""
+    """One decision: what was seen, asked, done and earned, the state after it, who is still in the
+    episode (bool [N]), and the fault that ended it.
+    """
 
     swarm: SwarmState
     observation: Array
@@ -35,6 +37,8 @@ class Decision:
     applied: Any
     reward: np.ndarray
     active: np.ndarray
+    remaining: np.ndarray
+    fault: str | None
 
 
 class EngineEnv:
@@ -78,7 +82,16 @@ class EngineEnv:
             memory = renew_rows(
                 memory, agent.init_memory(self.spec), moved.identity != before.identity
             )
-            yield Decision(moved, seen, requested, episode.applied, reward, info["active"])
+            yield Decision(
+                moved,
+                seen,
+                requested,
+                episode.applied,
+                reward,
+                info["active"],
+                np.asarray(info["remaining"]),
+                info.get("fault"),
+            )
 
 
 def earned(
@@ -87,26 +100,43 @@ def earned(
     """Returns [E,1+S] of all colloids and of every species, and the measure [E,T] of episodes with
     the seeds `seed`, `seed` + 1, ...
 
-    After a fault of the engine the last measure stands for the rest of the episode.
+    An episode is over when all have left it; the last measure stands for the rest. The engine is
+    stopped after every episode, and when anything goes wrong. Raises SwarmctlError for a fault of
+    the engine: an episode that was cut short counts for nothing.
     """
-    length, spec = env.scenario.horizon, env.spec.engine
+    spec = env.spec.engine
     mean = jax.jit(lambda reward, weight: mean_rewards(reward[None], weight[None], spec)[0])
     measure = jax.jit(
         lambda swarm, counts: mean_present(env.scenario.measure(swarm, env.space), counts)
     )
     returns = np.zeros((episodes, 1 + len(spec.species)))
-    measures = np.zeros((episodes, length))
+    measures = np.zeros((episodes, env.scenario.horizon))
     for e in range(episodes):
-        t, last = 0, 0.0
-        for decision in env.episode(agent, seed + e, deterministic):
-            if not isinstance(decision, Decision):
-                continue
-            returns[e] += np.asarray(mean(decision.reward, decision.active.astype(spec.dtype)))
-            counts = decision.active & np.asarray(decision.swarm.present)
-            last = float(measure(decision.swarm, counts)) if counts.any() else last
-            measures[e, t:] = last
-            t += 1
+        try:
+            t, last = 0, 0.0
+            for decision in env.episode(agent, seed + e, deterministic):
+                if not isinstance(decision, Decision):
+                    continue
+                _refuse_fault(decision, env, t + 1)
+                weight = decision.active.astype(spec.dtype)
+                returns[e] += np.asarray(mean(decision.reward, weight))
+                counts = decision.active & np.asarray(decision.swarm.present)
+                last = float(measure(decision.swarm, counts)) if counts.any() else last
+                measures[e, t:] = last
+                t += 1
+                if not decision.remaining.any():
+                    break
+        finally:
+            env.engine.stop("the episode is over")
     return returns, measures
+
+
+def _refuse_fault(decision: Decision, env: EngineEnv, count: int) -> None:
+    if decision.fault is not None:
+        raise SwarmctlError(
+            f"{env.scenario.id}: engine {env.spec.engine.name!r} failed after {count} of "
+            f"{env.scenario.horizon} decisions: {decision.fault}"
+        )
 
 
 def recorded(

@@ -25,31 +25,9 @@ from swarmctl.envs.functional import EnvParams, SwarmEnv
 from swarmctl.training.configs import EvaluateConfig
 from swarmctl.training.engine_episodes import EngineEnv, earned, recorded
 from swarmctl.training.experiment import SECTIONS, load_experiment, with_engine
-from swarmctl.training.figures import mean_rewards
+from swarmctl.training.figures import Evaluation, mean_rewards
 
 Array = jax.Array
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What an agent earned, over E swarms and T decisions.
-
-    Attributes:
-        returns: [E], reward summed over the episode and averaged over the colloids.
-        species_returns: [E,S], the same for the colloids of every species.
-        measure: [E,T], mean of the scenario's measure after every decision over the colloids that
-            took it; when all have left the episode, the last one.
-    """
-
-    returns: np.ndarray
-    species_returns: np.ndarray
-    measure: np.ndarray
-
-    @property
-    def final_measure(self) -> np.ndarray:
-        """Mean of the measure over the last quarter of the episode, [E]."""
-        length = self.measure.shape[1]
-        return self.measure[:, -max(length // 4, 1) :].mean(axis=1)
 
 
 @dataclass(frozen=True)
@@ -209,21 +187,15 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, 
     """Evaluate agents on one scenario: agent -> "return" and "measure" -> (mean, low, high) with 95
     % intervals over swarms.
 
-    Raises UnknownNameError, PolicyFileError, CapabilityError, ConfigError.
+    On an engine that is not made of pure functions, such as a laboratory, episodes run one after
+    the other. Raises UnknownNameError, PolicyFileError, CapabilityError, ConfigError.
     """
     changed = with_engine(config.set, config.engine)
     env = load_experiment(_scenario_source(config), changed).any_env()
-    names = config.agents or tuple(dict.fromkeys(env.scenario.baselines.values()))
-    results = {}
-    for name in names:
-        evaluation = evaluate_agent(
-            env, find_agent(name, env), config.episodes, config.seed, config.deterministic
-        )
-        results[name] = {
-            "return": bootstrap_interval(evaluation.returns),
-            "measure": bootstrap_interval(evaluation.final_measure),
-        }
-    env.engine.close()
+    try:
+        results = _evaluate_all(env, config)
+    finally:
+        env.engine.close()
     if config.out is not None:
         from swarmctl.records.arrays import write_json_atomic
 
@@ -240,6 +212,20 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, 
                 "results": figures,
             },
         )
+    return results
+
+
+def _evaluate_all(
+    env: SwarmEnv | EngineEnv, config: EvaluateConfig
+) -> dict[str, dict[str, tuple[float, float, float]]]:
+    results = {}
+    for name in config.agents or tuple(dict.fromkeys(env.scenario.baselines.values())):
+        agent = find_agent(name, env)
+        evaluation = evaluate_agent(env, agent, config.episodes, config.seed, config.deterministic)
+        results[name] = {
+            "return": bootstrap_interval(evaluation.returns),
+            "measure": bootstrap_interval(evaluation.final_measure),
+        }
     return results
 
 

@@ -44,12 +44,16 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that fixes a run: scenario, engine, agent, training."""
+    """Everything that fixes a run: scenario, engine, agent, training.
+
+    `engine_config` holds the engine's keys, None for an engine without any.
+    """
 
     scenario: ScenarioConfig
     engine: str
     agent: AgentConfig
     training: TrainingConfig
+    engine_config: Any = None
 
     def env(self) -> SwarmEnv:
         """Build the functional environment. Raises CapabilityError on an engine that is not made
@@ -60,16 +64,18 @@ class Experiment:
     def any_env(self) -> SwarmEnv | EngineEnv:
         """Build the functional environment, or one that steps on an engine of another kind."""
         scenario = self.scenario.build()
-        engine = make_engine(self.engine, scenario)
+        keys = vars(self.engine_config) if self.engine_config is not None else {}
+        engine = make_engine(self.engine, scenario, **keys)
         if isinstance(engine, PureEngine):
             return SwarmEnv(scenario, engine)
         return EngineEnv(scenario, engine)
 
     def tables(self) -> dict[str, Any]:
         """Nested tables, as in an experiment file, with every key."""
+        engine_keys = to_dict(self.engine_config) if self.engine_config is not None else {}
         return {
             "scenario": {"name": self.scenario.id, **to_dict(self.scenario)},
-            "engine": {"name": self.engine},
+            "engine": {"name": self.engine, **engine_keys},
             "agent": {"name": self.agent.name, **to_dict(self.agent)},
             "training": to_dict(self.training),
         }
@@ -95,15 +101,24 @@ def experiment_from_tables(data: Mapping[str, Any]) -> Experiment:
     scenario_name = tables["scenario"].pop("name", "Chemotaxis-v0")
     engine_name = tables["engine"].pop("name", "jax")
     agent_name = tables["agent"].pop("name", "ppo")
-    if tables["engine"]:
-        unknown = next(iter(tables["engine"]))
-        raise UnknownNameError(f"Unknown key 'engine.{unknown}'. {nearest(unknown, ['name'])}")
     return Experiment(
         scenario=_section("scenario", lambda: scenario_config(scenario_name, tables["scenario"])),
         engine=registry.engines[engine_name].name,
         agent=_section("agent", lambda: agent_config(agent_name, tables["agent"])),
         training=build(TrainingConfig, tables["training"], "training"),
+        engine_config=_engine_config(engine_name, tables["engine"]),
     )
+
+
+def _engine_config(name: str, table: Mapping[str, Any]) -> Any:
+    """Keys of an engine, in the configuration that its class names as `config_class`."""
+    config_class = getattr(registry.engines[name].load(), "config_class", None)
+    if config_class is not None:
+        return build(config_class, table, "engine")
+    if table:
+        unknown = next(iter(table))
+        raise UnknownNameError(f"Unknown key 'engine.{unknown}'. {nearest(unknown, ['name'])}")
+    return None
 
 
 def _section(name: str, make: Any) -> Any:

@@ -1,14 +1,39 @@
-"""Figures that are logged while a policy learns."""
+"""Figures of episodes: of an evaluation, and those that are logged while a policy learns."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from swarmctl.agents.deep.batch import Batch
 from swarmctl.core.spec import EngineSpec
 
 Array = jax.Array
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an agent earned, over E swarms and T decisions.
+
+    Attributes:
+        returns: [E], reward summed over the episode and averaged over the colloids.
+        species_returns: [E,S], the same for the colloids of every species.
+        measure: [E,T], mean of the scenario's measure after every decision over the colloids that
+            took it; when all have left the episode, the last one.
+    """
+
+    returns: np.ndarray
+    species_returns: np.ndarray
+    measure: np.ndarray
+
+    @property
+    def final_measure(self) -> np.ndarray:
+        """Mean of the measure over the last quarter of the episode, [E]."""
+        length = self.measure.shape[1]
+        return self.measure[:, -max(length // 4, 1) :].mean(axis=1)
 
 
 def mean_rewards(reward: Array, weight: Array, engine: EngineSpec) -> Array:

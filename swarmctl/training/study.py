@@ -20,13 +20,13 @@ from swarmctl.records.run_folder import RunFolder
 from swarmctl.records.trajectory import read_trajectory
 from swarmctl.training.configs import StudyConfig
 from swarmctl.training.evaluate import (
-    Evaluation,
     evaluate_agent,
     find_agent,
     finite,
     record_episode,
 )
 from swarmctl.training.experiment import Experiment, load_experiment
+from swarmctl.training.figures import Evaluation
 from swarmctl.training.record import frames, write_rollout
 from swarmctl.training.train import (
     TrainResult,
