@@ -13,6 +13,8 @@ EXTRAS = {
     "sb3": ("stable_baselines3", "agents of Stable-Baselines3"),
     "marl": ("pettingzoo", "the PettingZoo view"),
     "lab": ("pymmcore_plus", "microscopes through Micro-Manager"),
+    "vision": ("numba", "making and reading images"),
+    "tracking": ("trackpy", "tracking by other libraries"),
     "cluster": ("dask_jobqueue", "ensembles on a cluster"),
 }
 """Extra -> (module that must be there, what it is for)."""
