@@ -75,11 +75,11 @@ def subtract_coarse(image: Any, coarse: Any) -> None:
     tall = np.float32(image.shape[0] / rows)
     wide = np.float32(image.shape[1] / columns)
     for j in range(image.shape[0]):
-        v = (j + np.float32(0.5)) / tall - np.float32(0.5)
+        v: Any = (j + np.float32(0.5)) / tall - np.float32(0.5)
         top = min(int(max(v, 0.0)), max(rows - 2, 0))
         below = min(top + 1, rows - 1)
         for i in range(image.shape[1]):
-            u = (i + np.float32(0.5)) / wide - np.float32(0.5)
+            u: Any = (i + np.float32(0.5)) / wide - np.float32(0.5)
             left = min(int(max(u, 0.0)), max(columns - 2, 0))
             right = min(left + 1, columns - 1)
             upper = coarse[top, left] + (u - left) * (coarse[top, right] - coarse[top, left])
