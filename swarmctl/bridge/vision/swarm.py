@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.bridge.vision.tracker import NOBODY, Tracks
+from swarmctl.core.errors import CapabilityError
 from swarmctl.core.spec import EngineSpec
 from swarmctl.core.state import SwarmState
 
@@ -14,8 +15,13 @@ def swarm_state(tracks: Tracks, spec: EngineSpec, start: float, step: int) -> Sw
     """Return the state [N,2] of tracks, for an episode that began at `start` s, after `step` steps.
 
     Slots without a colloid are at 0. All colloids are controllable. The field of view is no
-    periodic box, so that nothing is wrapped.
+    periodic box, so that nothing is wrapped. Raises CapabilityError if the engine has other slots.
     """
+    if (spec.capacity, spec.dimension) != (len(tracks.identity), 2):
+        raise CapabilityError(
+            f"the tracker has {len(tracks.identity)} slots in 2 dimensions, engine {spec.name!r} "
+            f"{spec.capacity} in {spec.dimension}; give both the same capacity."
+        )
     kind = jnp.dtype(spec.dtype)
     present = tracks.present
     here = present[:, None]

@@ -86,6 +86,7 @@ class Tracks:
         angular_velocity: [N] rad/s, averaged; 0 where no orientation is seen.
         hits: [N] frames in which it was found; 0 marks an empty slot.
         missed: [N] frames in a row in which it was not.
+        detection: [N] index of the detection of this frame, or -1.
         heading_error: rad, up to which a heading counts.
     """
 
@@ -103,6 +104,7 @@ class Tracks:
     angular_velocity: Floats
     hits: Ints
     missed: Ints
+    detection: Ints
     heading_error: float
 
     @property
@@ -156,6 +158,7 @@ class Tracker:
             angular_velocity=np.zeros(count),
             hits=np.zeros(count, np.int64),
             missed=np.zeros(count, np.int64),
+            detection=np.full(count, -1, np.int64),
             heading_error=self.config.heading_error,
         )
 
@@ -175,8 +178,10 @@ class Tracker:
         tracks = _turn(tracks, self.config, slot, angle[index], error[index])
         tracks = _count(tracks, self.config, slot)
         new = np.setdiff1d(np.arange(len(found)), index)
-        tracks = _add(tracks, self.config, place[new], angle[new], error[new])
-        return _name(tracks, self.config)
+        tracks, free = _add(tracks, self.config, place[new], angle[new], error[new])
+        detection = np.full(self.config.capacity, -1, np.int64)
+        detection[slot], detection[free] = index, new[: len(free)]
+        return _name(replace(tracks, detection=detection), self.config)
 
     def _link(self, tracks: Tracks, place: Floats) -> tuple[Ints, Ints]:
         alive = np.flatnonzero(tracks.hits > 0)
@@ -293,8 +298,11 @@ def _add(
     place: Floats,
     angle: Floats,
     error: Floats,
-) -> Tracks:
-    """Put new colloids at places [K,2] µm into free slots; those without one are counted."""
+) -> tuple[Tracks, Ints]:
+    """Put new colloids at places [K,2] µm into free slots; those without one are counted.
+
+    Returns the slots, too.
+    """
     free = np.flatnonzero(tracks.hits == 0)[: len(place)]
     count = len(free)
     changed = {name: getattr(tracks, name).copy() for name in _OF_A_NEW_ONE}
@@ -307,7 +315,7 @@ def _add(
     changed["angle_seen"][free] = shown
     changed["angular_velocity"][free] = 0.0
     changed["hits"][free] = 1
-    return replace(tracks, ignored=len(place) - count, **changed)
+    return replace(tracks, ignored=len(place) - count, **changed), free
 
 
 def _name(tracks: Tracks, config: TrackerConfig) -> Tracks:
