@@ -72,19 +72,24 @@ def subtract_coarse(image: Any, coarse: Any) -> None:
     extrapolated at the edges.
     """
     rows, columns = coarse.shape
-    tall = np.float32(image.shape[0] / rows)
-    wide = np.float32(image.shape[1] / columns)
+    tall, wide = image.shape[0] / rows, image.shape[1] / columns
+    line = np.empty(columns + 1, np.float32)
     for j in range(image.shape[0]):
-        v: Any = (j + np.float32(0.5)) / tall - np.float32(0.5)
+        v = (j + 0.5) / tall - 0.5
         top = min(int(max(v, 0.0)), max(rows - 2, 0))
         below = min(top + 1, rows - 1)
-        for i in range(image.shape[1]):
-            u: Any = (i + np.float32(0.5)) / wide - np.float32(0.5)
-            left = min(int(max(u, 0.0)), max(columns - 2, 0))
-            right = min(left + 1, columns - 1)
-            upper = coarse[top, left] + (u - left) * (coarse[top, right] - coarse[top, left])
-            lower = coarse[below, left] + (u - left) * (coarse[below, right] - coarse[below, left])
-            image[j, i] -= np.float32(upper + (v - top) * (lower - upper))
+        for c in range(columns):
+            line[c] = coarse[top, c] + (v - top) * (coarse[below, c] - coarse[top, c])
+        line[columns] = line[columns - 1]
+        end = 0
+        for c in range(max(columns - 1, 1)):
+            # Pixels that lie nearest between the middles of tiles c and c + 1.
+            start = end
+            end = image.shape[1] if c >= columns - 2 else int((c + 1.5) * wide)
+            rise = np.float32((line[c + 1] - line[c]) / wide)
+            base = np.float32(line[c] - (c + 0.5) * wide * rise + 0.5 * rise)
+            for i in range(start, end):
+                image[j, i] -= base + rise * np.float32(i)
 
 
 @compiled("i8(f4[:,::1], f4, f8, f8[:,::1])")

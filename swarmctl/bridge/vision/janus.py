@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from swarmctl.core.config import key
 from swarmctl.core.errors import require_positive
 
 _LARGEST_ERROR = 1.0  # rad
+_LARGE = 9.0  # px: from this radius on half the resolution is enough
 _POOR = 0.93  # of the usual share that is explained: no disc
 _LEAST_EXPLAINED = 0.5  # of the variance around a disc
 
@@ -33,7 +34,7 @@ class JanusDetectorConfig:
     kind: ClassVar[str] = "janus"
 
     radius: float = key(6.0, "of a disc, px")
-    edge: float = key(1.5, "half the width over which edges are blurred, px")
+    edge: float = key(2.0, "half the width over which edges are blurred, px")
     separation: float = key(9.0, "two centres are never closer, px")
     threshold: float = key(8.0, "least smoothed deviation, in standard deviations of its noise")
     lowest: float = key(2.0, "least mean deviation of a disc, counts")
@@ -63,12 +64,19 @@ class JanusDetector:
 
         self.config = config
         self._loops = compiled_discs
+        self._smaller: JanusDetector | None = None
+        if config.radius >= _LARGE:
+            halves = {n: getattr(config, n) / 2 for n in ("radius", "edge", "separation")}
+            self._smaller = JanusDetector(replace(config, **halves))
         self._memory = SearchMemory()
 
     def __call__(self, frame: Frame | Image) -> Detections:
         """Find discs. A frame without contrast gives none. Raises FrameError."""
         config = self.config
         search = self._memory.of(frame)
+        if self._smaller is not None:
+            found = self._smaller(search.halved(frame))
+            return replace(found, position=from_half(found.position))
         search.load(frame, max(0.7, config.radius / 8))
         np.abs(search.half, out=search.half)
         gap = max(1, round(config.edge / 2))
@@ -94,7 +102,7 @@ class JanusDetector:
         self._loops.fit_discs(
             search.fine_half,
             config.radius / 2,
-            max(config.edge / 2, 1.0),
+            max(config.edge / 2, 0.75),
             to_half(others),
             place,
             angle,

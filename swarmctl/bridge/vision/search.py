@@ -34,11 +34,16 @@ class Search:
 
         `half` is that, smoothed by a Gaussian of `sigma` half pixels, less the ground.
         """
-        self.image[...] = frame
-        self._loops.halve(self.image, self.fine_half)
+        self.halved(frame)
         self.half[...] = self.fine_half
         self.smooth(sigma)
         self._loops.subtract_coarse(self.half, _coarse_median(self.half))
+
+    def halved(self, frame: Frame | Image) -> Image:
+        """Take a frame and return its half resolution, `fine_half`."""
+        self.image[...] = frame
+        self._loops.halve(self.image, self.fine_half)
+        return self.fine_half
 
     def smooth(self, sigma: float) -> None:
         """Smooth `half` by a Gaussian."""
