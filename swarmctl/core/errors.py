@@ -59,6 +59,14 @@ class PlacementError(PhysicsError, ValueError):
     """Colloids do not fit where they are to be placed."""
 
 
+class FrameError(SwarmctlError, ValueError):
+    """An image has the wrong shape or type, or holds what is no number."""
+
+
+class LinkingError(SwarmctlError, RuntimeError):
+    """Colloids are too crowded for a linker to tell who is who."""
+
+
 class PolicyFileError(SwarmctlError, ValueError):
     """A policy file is corrupt, foreign, or made for other spaces."""
 

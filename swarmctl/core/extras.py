@@ -14,6 +14,8 @@ EXTRAS = {
     "marl": ("pettingzoo", "the PettingZoo view"),
     "lab": ("pymmcore_plus", "microscopes through Micro-Manager"),
     "link": ("zmq", "lab links over ZeroMQ"),
+    "vision": ("numba", "making and reading images"),
+    "tracking": ("trackpy", "tracking by other libraries"),
     "cluster": ("dask_jobqueue", "ensembles on a cluster"),
 }
 """Extra -> (module that must be there, what it is for)."""

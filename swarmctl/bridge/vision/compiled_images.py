@@ -1,0 +1,168 @@
+"""Whole images as machine code: flattening, halving, smoothing, local maxima."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from swarmctl.core.machine_code import compiled
+
+_LEVEL = "void({}[:,::1], f4[:,::1], f4[:,::1], f4[:,::1])"
+
+
+@compiled(_LEVEL.format("u1"), _LEVEL.format("u2"), _LEVEL.format("f4"))
+def flatten(frame: Any, dark: Any, gain: Any, image: Any) -> None:
+    """Write (frame - dark) · gain into image, all [H,W]."""
+    for j in range(frame.shape[0]):
+        for i in range(frame.shape[1]):
+            image[j, i] = (np.float32(frame[j, i]) - dark[j, i]) * gain[j, i]
+
+
+@compiled("void(f4[:,::1], f4[:,::1], f4)")
+def follow_median(image: Any, median: Any, step: Any) -> None:
+    """Move a running median [H,W] by `step` towards an image [H,W] (McFarlane, Schofield 1995)."""
+    for j in range(image.shape[0]):
+        for i in range(image.shape[1]):
+            away = image[j, i] - median[j, i]
+            median[j, i] += min(max(away, -step), step)
+
+
+@compiled("void(f4[:,::1], f4[:,::1])")
+def halve(image: Any, half: Any) -> None:
+    """Write means of 2 x 2 pixels of image [H,W] into half [H//2,W//2]."""
+    for j in range(half.shape[0]):
+        for i in range(half.shape[1]):
+            upper = image[2 * j, 2 * i] + image[2 * j, 2 * i + 1]
+            lower = image[2 * j + 1, 2 * i] + image[2 * j + 1, 2 * i + 1]
+            half[j, i] = np.float32(0.25) * (upper + lower)
+
+
+@compiled("void(f4[:,::1], f4[::1], f4[:,::1], f4[:,::1])")
+def smooth(image: Any, taps: Any, between: Any, result: Any) -> None:
+    """Convolve image [h,w] along both axes with taps [2r+1]; edges are continued.
+
+    `between` [h,w] is scratch; `result` may be `image`.
+    """
+    height, width = image.shape
+    reach = len(taps) // 2
+    for j in range(height):
+        for i in range(width):
+            between[j, i] = 0
+        for t in range(-reach, reach + 1):
+            source = image[min(max(j + t, 0), height - 1)]
+            weight = taps[t + reach]
+            for i in range(width):
+                between[j, i] += weight * source[i]
+    row = np.empty(width + 2 * reach, np.float32)
+    for j in range(height):
+        for i in range(width + 2 * reach):
+            row[i] = between[j, min(max(i - reach, 0), width - 1)]
+        for i in range(width):
+            result[j, i] = 0
+        for t in range(2 * reach + 1):
+            weight = taps[t]
+            for i in range(width):
+                result[j, i] += weight * row[i + t]
+
+
+@compiled("void(f4[:,::1], f4[:,::1])")
+def subtract_coarse(image: Any, coarse: Any) -> None:
+    """Subtract from image [h,w] the values [m,n] of m x n equal tiles, interpolated, and
+    extrapolated at the edges.
+    """
+    rows, columns = coarse.shape
+    tall, wide = image.shape[0] / rows, image.shape[1] / columns
+    line = np.empty(columns + 1, np.float32)
+    for j in range(image.shape[0]):
+        v = (j + 0.5) / tall - 0.5
+        top = min(int(max(v, 0.0)), max(rows - 2, 0))
+        below = min(top + 1, rows - 1)
+        for c in range(columns):
+            line[c] = coarse[top, c] + (v - top) * (coarse[below, c] - coarse[top, c])
+        line[columns] = line[columns - 1]
+        end = 0
+        for c in range(max(columns - 1, 1)):
+            # Pixels that lie nearest between the middles of tiles c and c + 1.
+            start = end
+            end = image.shape[1] if c >= columns - 2 else int((c + 1.5) * wide)
+            rise = np.float32((line[c + 1] - line[c]) / wide)
+            base = np.float32(line[c] - (c + 0.5) * wide * rise + 0.5 * rise)
+            for i in range(start, end):
+                image[j, i] -= base + rise * np.float32(i)
+
+
+@compiled("i8(f4[:,::1], f4, f8, f8[:,::1])")
+def find_peaks(image: Any, threshold: Any, radius: float, found: Any) -> int:
+    """Write the local maxima of image [h,w] above a threshold into found [K,2] (x, y).
+
+    Nothing within `radius` is higher. A parabola through the neighbours gives a part of a pixel.
+    Returns their number, which is cut at K.
+    """
+    height, width = image.shape
+    reach, count = int(radius), 0
+    for j in range(1, height - 1):
+        for i in range(1, width - 1):
+            value = image[j, i]
+            # Of equal pixels the last one is taken.
+            if (
+                value <= threshold
+                or value < image[j, i - 1]
+                or value < image[j - 1, i]
+                or value <= image[j, i + 1]
+                or value <= image[j + 1, i]
+            ):
+                continue
+            highest = True
+            for b in range(max(0, j - reach), min(height, j + reach + 1)):
+                for a in range(max(0, i - reach), min(width, i + reach + 1)):
+                    if (a - i) ** 2 + (b - j) ** 2 <= radius * radius and (
+                        image[b, a] > value or (image[b, a] == value and (b, a) > (j, i))
+                    ):
+                        highest = False
+            if not highest or count == len(found):
+                continue
+            bend_x = 2 * value - image[j, i - 1] - image[j, i + 1]
+            bend_y = 2 * value - image[j - 1, i] - image[j + 1, i]
+            found[count, 0] = i + 0.5 * (image[j, i + 1] - image[j, i - 1]) / max(bend_x, 1e-9)
+            found[count, 1] = j + 0.5 * (image[j + 1, i] - image[j - 1, i]) / max(bend_y, 1e-9)
+            count += 1
+    return count
+
+
+@compiled("void(f8[:,::1], f8, b1[::1])")
+def mark_unique(position: Any, separation: float, unique: Any) -> None:
+    """Mark the first of those positions [K,2] that are closer than `separation`."""
+    for k in range(len(unique)):
+        unique[k] = True
+        for m in range(k):
+            if unique[m]:
+                dx, dy = position[k, 0] - position[m, 0], position[k, 1] - position[m, 1]
+                if dx * dx + dy * dy < separation * separation:
+                    unique[k] = False
+                    break
+
+
+@compiled("void(f4[:,::1], i8, f4[:,::1])")
+def close_gaps(image: Any, reach: int, between: Any) -> None:
+    """Close dark gaps of image [h,w] up to 2·reach wide: a maximum, then a minimum over squares.
+
+    `between` [h,w] is scratch.
+    """
+    height, width = image.shape
+    for turn in range(2):
+        sign = np.float32(1 - 2 * turn)
+        for j in range(height):
+            for i in range(width):
+                between[j, i] = sign * image[j, i]
+            for b in range(max(0, j - reach), min(height, j + reach + 1)):
+                for i in range(width):
+                    between[j, i] = max(between[j, i], sign * image[b, i])
+        for j in range(height):
+            for i in range(width):
+                image[j, i] = between[j, i]
+            for a in range(-reach, reach + 1):
+                for i in range(max(0, -a), min(width, width - a)):
+                    image[j, i] = max(image[j, i], between[j, i + a])
+            for i in range(width):
+                image[j, i] *= sign

@@ -1,0 +1,122 @@
+"""Discs with a dark and a bright half in bright field, with their orientation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from swarmctl.bridge.vision.detections import Detections, Detector, Floats, Frame, Image
+from swarmctl.bridge.vision.search import (
+    Search,
+    SearchMemory,
+    from_half,
+    to_half,
+    without_duplicates,
+)
+from swarmctl.core.config import key
+from swarmctl.core.errors import require_positive
+
+_LARGEST_ERROR = 1.0  # rad
+_LARGE = 9.0  # px: from this radius on half the resolution is enough
+_POOR = 0.93  # of the usual share that is explained: no disc
+_LEAST_EXPLAINED = 0.5  # of the variance around a disc
+
+_TURN = np.arange(8) * np.pi / 4
+_AROUND = np.column_stack([np.cos(_TURN), np.sin(_TURN)])
+
+
+@dataclass(frozen=True)
+class JanusDetectorConfig:
+    """Discs whose halves are brighter and darker than the ground, as in bright field."""
+
+    kind: ClassVar[str] = "janus"
+
+    radius: float = key(6.0, "of a disc, px")
+    edge: float = key(2.0, "half the width over which edges are blurred, px")
+    separation: float = key(9.0, "two centres are never closer, px")
+    threshold: float = key(8.0, "least smoothed deviation, in standard deviations of its noise")
+    lowest: float = key(2.0, "least mean deviation of a disc, counts")
+    bright_ahead: bool = key(True, "whether colloids point to their bright half")
+
+    def __post_init__(self) -> None:
+        require_positive(
+            "janus",
+            radius=self.radius,
+            edge=self.edge,
+            separation=self.separation,
+            threshold=self.threshold,
+            lowest=self.lowest,
+        )
+
+    def build(self) -> Detector:
+        """Return the detector; machine code is ready then. Raises MissingExtraError."""
+        return JanusDetector(self)
+
+
+class JanusDetector:
+    """Peaks of the deviation from the ground, each refined by a fit of a disc with two halves."""
+
+    def __init__(self, config: JanusDetectorConfig) -> None:
+        """Load the machine code."""
+        from swarmctl.bridge.vision import compiled_discs
+
+        self.config = config
+        self._loops = compiled_discs
+        self._smaller: JanusDetector | None = None
+        if config.radius >= _LARGE:
+            halves = {n: getattr(config, n) / 2 for n in ("radius", "edge", "separation")}
+            self._smaller = JanusDetector(replace(config, **halves))
+        self._memory = SearchMemory()
+
+    def __call__(self, frame: Frame | Image) -> Detections:
+        """Find discs. A frame without contrast gives none. Raises FrameError."""
+        config = self.config
+        search = self._memory.of(frame)
+        if self._smaller is not None:
+            found = self._smaller(search.halved(frame))
+            return replace(found, position=from_half(found.position))
+        search.load(frame, max(0.7, config.radius / 8))
+        np.abs(search.half, out=search.half)
+        gap = max(1, round(config.edge / 2))
+        search.silhouettes(config.threshold * search.level_and_noise()[1], gap)
+        search.smooth(config.radius / 7)
+        level, spread = search.level_and_noise()
+        least = level + max(config.threshold * spread, config.lowest / 2)
+        start = search.peaks(least, config.separation / 2)
+        found = self._fit(search, start, start)
+        # Between dark halves that face each other lies one peak for two discs, and no disc fits.
+        good = found.quality > _POOR * np.median(found.quality) if len(found) else np.ones(0, bool)
+        if not good.all():
+            around = start[~good][:, None] + config.radius * _AROUND
+            found = found.take(good)
+            found = found.joined(self._fit(search, around.reshape(-1, 2), found.position))
+        found = found.take((found.signal >= config.lowest) & (found.quality > _LEAST_EXPLAINED))
+        return without_duplicates(found, config.separation, search.shape)
+
+    def _fit(self, search: Search, start: Floats, others: Floats) -> Detections:
+        """Fit discs, at half the resolution, to what lies about positions [M,2] px."""
+        config, place = self.config, to_half(start)
+        angle, contrast, error, explained = (np.empty(len(place)) for _ in range(4))
+        self._loops.fit_discs(
+            search.fine_half,
+            config.radius / 2,
+            max(config.edge / 2, 0.75),
+            to_half(others),
+            place,
+            angle,
+            contrast,
+            error,
+            explained,
+        )
+        seen = error < _LARGEST_ERROR
+        turn = 0.0 if config.bright_ahead else np.pi
+        direction = np.column_stack([np.cos(angle + turn), np.sin(angle + turn)])
+        return Detections(
+            from_half(place),
+            contrast,
+            np.where(seen[:, None], direction, 0.0),
+            np.where(seen, error, np.inf),
+            explained,
+        )

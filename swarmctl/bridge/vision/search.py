@@ -1,0 +1,127 @@
+"""The coarse search that detectors share: peaks of a smoothed image of half the resolution."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from swarmctl.bridge.vision.detections import Detections, Floats, Frame, Image
+from swarmctl.bridge.vision.frames import check_frame
+
+_TO_SIGMA = 1.4826  # standard deviation of Gaussian noise per median deviation
+_TILE = 64  # half pixels
+_FEWEST = 4  # tiles of a side, for the curvature of the illumination
+_SAMPLES = 20  # per tile and axis
+
+
+class Search:
+    """Memory for one shape of frames, so that none is requested in the loop."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        """Reserve it for frames [H,W]."""
+        from swarmctl.bridge.vision import compiled_images
+
+        self._loops = compiled_images
+        half = (shape[0] // 2, shape[1] // 2)
+        self.shape = shape
+        self.image: Image = np.empty(shape, np.float32)
+        self.half: Image = np.empty(half, np.float32)
+        self.fine_half: Image = np.empty(half, np.float32)
+        self._between: Image = np.empty(half, np.float32)
+        self._found: Floats = np.empty((half[0] * half[1] // 4, 2))
+
+    def load(self, frame: Frame | Image, sigma: float) -> None:
+        """Take a frame: `image` becomes it, `fine_half` its half resolution.
+
+        `half` is that, smoothed by a Gaussian of `sigma` half pixels, less the ground.
+        """
+        self.halved(frame)
+        self.half[...] = self.fine_half
+        self.smooth(sigma)
+        self._loops.subtract_coarse(self.half, _coarse_median(self.half))
+
+    def halved(self, frame: Frame | Image) -> Image:
+        """Take a frame and return its half resolution, `fine_half`."""
+        self.image[...] = frame
+        self._loops.halve(self.image, self.fine_half)
+        return self.fine_half
+
+    def smooth(self, sigma: float) -> None:
+        """Smooth `half` by a Gaussian."""
+        self._loops.smooth(self.half, _taps(sigma), self._between, self.half)
+
+    def silhouettes(self, least: float, gap: int) -> None:
+        """Make `half` about even where it is above `least`, and close gaps up to 2·gap wide."""
+        part = self.half[::2, ::2]
+        high = part[part > least]
+        if high.size:
+            np.minimum(self.half, np.quantile(high, 0.25), out=self.half)
+        self._loops.close_gaps(self.half, gap, self._between)
+
+    def level_and_noise(self) -> tuple[float, float]:
+        """Median of `half` and the robust standard deviation about it."""
+        part = self.half[::4, ::4]
+        level = np.median(part)
+        return float(level), _TO_SIGMA * float(np.median(np.abs(part - level)))
+
+    def peaks(self, threshold: float, radius: float) -> Floats:
+        """Positions [M,2] px in the frame of the local maxima of `half` within `radius` px."""
+        count = self._loops.find_peaks(self.half, threshold, radius / 2, self._found)
+        return from_half(self._found[:count])
+
+
+def from_half(position: Floats) -> Floats:
+    """Turn half pixels into pixels: the middle of half pixel k is at 2k + 0.5."""
+    return 2 * position + 0.5
+
+
+def to_half(position: Floats) -> Floats:
+    """Turn pixels into half pixels."""
+    return (position - 0.5) / 2
+
+
+def without_duplicates(found: Detections, separation: float, shape: tuple[int, int]) -> Detections:
+    """Sort by quality, best first; keep one of those closer than `separation` px.
+
+    What is not finite or not in the frame [H,W] is left out.
+    """
+    from swarmctl.bridge.vision import compiled_images
+
+    inside = (found.position > -0.5).all(axis=1) & np.isfinite(found.quality)
+    inside &= (found.position < np.array(shape[::-1]) - 0.5).all(axis=1)
+    found = found.take(np.flatnonzero(inside)[np.argsort(-found.quality[inside], kind="stable")])
+    unique = np.empty(len(found), np.bool_)
+    compiled_images.mark_unique(found.position, separation, unique)
+    return found.take(unique)
+
+
+class SearchMemory:
+    """The search for the shape that frames have; a new shape makes a new one."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._search: Search | None = None
+
+    def of(self, frame: Frame | Image) -> Search:
+        """Return the search for this frame. Raises FrameError."""
+        check_frame(frame)
+        if self._search is None or self._search.shape != frame.shape:
+            self._search = Search(frame.shape)
+        return self._search
+
+
+def _taps(sigma: float) -> Image:
+    reach = max(1, int(np.ceil(3 * sigma)))
+    weight = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    return np.asarray(weight / weight.sum(), np.float32)
+
+
+def _coarse_median(half: Image) -> Image:
+    """Medians of tiles: the ground, while colloids cover less than half of each tile."""
+    count = [max(min(_FEWEST, n // 16), round(n / _TILE), 1) for n in half.shape]
+    rows, columns = (
+        np.linspace(0, n - 1, m * _SAMPLES).astype(int)
+        for n, m in zip(half.shape, count, strict=True)
+    )
+    part = half[np.ix_(rows, columns)].reshape(count[0], _SAMPLES, count[1], _SAMPLES)
+    tiles = part.transpose(0, 2, 1, 3).reshape(*count, _SAMPLES**2)
+    return np.asarray(np.median(tiles, axis=-1), np.float32)

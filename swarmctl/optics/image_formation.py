@@ -1,0 +1,202 @@
+"""From a swarm to a camera's frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from swarmctl.core.errors import CommandError
+from swarmctl.optics.optics_config import CameraConfig, OpticsConfig, SpotConfig
+
+if TYPE_CHECKING:  # swarmctl.core.state imports JAX; a renderer's process does without
+    from swarmctl.core.state import SwarmState
+
+Floats = npt.NDArray[np.float64]
+Image = npt.NDArray[np.float32]
+Frame = npt.NDArray[np.uint8 | np.uint16]
+
+_QUANTILES = 1 << 16
+_KNOWN = 1 << 16  # so many identities have a look of their own
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is there to be seen at one time.
+
+    position [N,D] µm with D = 2 or 3 (the third is the height), director [N,D] unit vectors,
+    identity [N] whole numbers that choose the brightness and height of a colloid.
+    """
+
+    position: Floats
+    director: Floats
+    identity: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, state: SwarmState) -> Sample:
+        """Return the colloids of a state that are present."""
+        present = np.asarray(state.present)
+        return cls(
+            np.asarray(state.position, np.float64)[present],
+            np.asarray(state.director, np.float64)[present],
+            np.asarray(state.identity, np.int64)[present],
+        )
+
+
+class ImageFormation:
+    """Makes frames: equal samples, numbers and configurations give equal frames.
+
+    Noise is Gaussian, up to 4.3 standard deviations. That of the light has the variance of a
+    Poisson distribution, which it resembles for ten electrons and more.
+    """
+
+    def __init__(self, config: OpticsConfig) -> None:
+        """Prepare what is the same in all frames. Raises MissingExtraError without numba."""
+        from swarmctl.optics import compiled_light
+
+        self.config = config
+        self._loops = compiled_light
+        self._affine = config.affine
+        fixed = np.random.default_rng([config.seed, 0])
+        self._look = fixed.standard_normal((_KNOWN, 2))
+        self._ground = _ground(config)
+        self._shading = _shading(config, fixed)
+
+    @property
+    def dtype(self) -> type[np.uint8 | np.uint16]:
+        """Of a frame."""
+        return np.uint8 if self.config.camera.bits <= 8 else np.uint16
+
+    def light(self, samples: Sample | Sequence[Sample]) -> Image:
+        """Return the electrons [H,W] that an exposure makes on average, without noise.
+
+        Several samples are the places during the exposure, in equal intervals: motion blurs.
+        Raises CommandError for samples of a wrong shape or with values that are not finite.
+        """
+        return self._light(samples) * self._shading
+
+    def frame(self, samples: Sample | Sequence[Sample], number: int) -> Frame:
+        """Return a frame [H,W], bytes or words; `number` chooses the noise. Raises CommandError."""
+        camera = self.config.camera
+        light = self._light(samples)
+        frame: Frame = np.empty(light.shape, self.dtype)
+        seed = np.random.SeedSequence([self.config.seed, 1, number]).generate_state(1, np.uint64)
+        self._loops.expose(
+            light.ravel(),
+            self._shading.ravel(),
+            _normal_quantiles(),
+            seed[0],
+            camera.gain,
+            camera.offset,
+            camera.read_noise,
+            float(2**camera.bits - 1),
+            frame.ravel(),
+        )
+        return frame
+
+    def _light(self, samples: Sample | Sequence[Sample]) -> Image:
+        steps = [samples] if isinstance(samples, Sample) else list(samples)
+        if not steps:
+            raise CommandError("a frame needs at least one sample.")
+        light = self._ground.copy()
+        for sample in steps:
+            _check(sample)
+            if len(sample.position):
+                self._add(light, sample, 1 / len(steps))
+        return light
+
+    def _add(self, light: Image, sample: Sample, share: float) -> None:
+        focus, look = self.config.focus, self.config.look
+        size = self._affine.pixel_size
+        centre = np.ascontiguousarray(self._affine.to_image(sample.position[:, :2]))
+        own = self._look[sample.identity % _KNOWN]
+        height = focus.spread * own[:, 1] - focus.offset
+        if sample.position.shape[1] == 3:
+            height = height + sample.position[:, 2]
+        blur = np.abs(height) * focus.slope / size
+        if isinstance(look, SpotConfig):
+            sigma = look.sigma / size
+            electrons = look.brightness * np.exp(look.spread * own[:, 0])
+            blur = np.where(blur > 0.05 * sigma, blur, 0.0)
+            peak = share * electrons * _dilution(blur / sigma)
+            self._loops.add_spots(light, centre, peak, np.full(len(peak), sigma), blur)
+            return
+        contrast = np.exp(look.spread * own[:, 0])
+        body = np.maximum(1 + (look.body - 1) * contrast, 0)
+        cap = np.maximum(1 + (look.cap - 1) * contrast, 0)
+        edge = np.sqrt((look.edge / size) ** 2 + blur**2 / 2)
+        axis = _axis(self._affine.direction_to_image(sample.director[:, :2]), sample.director)
+        radius = np.full(len(edge), look.radius / size)
+        self._loops.add_discs(light, self._ground, centre, axis, radius, edge, body, cap, share)
+
+
+@lru_cache(maxsize=1)
+def _normal_quantiles() -> Image:
+    """Return the middles of 2¹⁶ slices of the standard normal distribution, of equal weight."""
+    inverse = NormalDist().inv_cdf
+    upper = [inverse((k + 0.5) / _QUANTILES) for k in range(_QUANTILES // 2, _QUANTILES)]
+    return np.asarray([-value for value in reversed(upper)] + upper, np.float32)
+
+
+def _check(sample: Sample) -> None:
+    count = len(sample.identity)
+    shape = sample.position.shape
+    if shape not in ((count, 2), (count, 3)) or sample.director.shape != shape:
+        raise CommandError(
+            f"a sample has position and director [N,2] or [N,3] and identity [N], got {shape}, "
+            f"{sample.director.shape} and {sample.identity.shape}."
+        )
+    if not (np.isfinite(sample.position).all() and np.isfinite(sample.director).all()):
+        raise CommandError("a position or director of the sample is not finite.")
+
+
+def _dilution(ratio: Floats) -> Floats:
+    """Peak factor that keeps the light of a spot whose ring has `ratio` times its σ as radius.
+
+    The profile of `add_spots` integrates to 2πσ²[e^{-q²/2} + q √(π/2) erf(q/√2)], q = ratio.
+    """
+    turn = np.array([math.erf(q / math.sqrt(2)) for q in ratio])
+    return 1 / (np.exp(-(ratio**2) / 2) + ratio * math.sqrt(math.pi / 2) * turn)
+
+
+def _axis(direction: Floats, director: Floats) -> Floats:
+    """Unit vectors [N,3] (image x, image y, towards the camera) of directors [N,2] or [N,3]."""
+    flat = director.shape[1] == 2
+    rise = np.zeros(len(director)) if flat else np.clip(director[:, 2], -1, 1)
+    lying = np.sqrt(1 - rise**2)[:, None]
+    return np.ascontiguousarray(np.column_stack([direction * lying, rise]))
+
+
+def _places(camera: CameraConfig) -> tuple[Floats, Floats]:
+    """Pixel coordinates relative to the middle, in half diagonals."""
+    y, x = np.indices((camera.height, camera.width), np.float64)
+    x, y = x - (camera.width - 1) / 2, y - (camera.height - 1) / 2
+    half = np.hypot(camera.width - 1, camera.height - 1) / 2
+    return x / half, y / half
+
+
+def _ground(config: OpticsConfig) -> Image:
+    """Electrons where no colloid is, before shading."""
+    light = config.illumination
+    x, y = _places(config.camera)
+    along = x * np.cos(light.gradient_angle) + y * np.sin(light.gradient_angle)
+    return np.asarray(light.background * (1 + light.gradient * along / 2), np.float32)
+
+
+def _shading(config: OpticsConfig, random: Any) -> Image:
+    """Share of the light that reaches every pixel: vignetting, quadratic, times dust."""
+    light, camera = config.illumination, config.camera
+    x, y = _places(camera)
+    share = 1 - light.vignetting * (x**2 + y**2)
+    row, column = np.indices(share.shape)
+    for _ in range(light.dust):
+        at_x, at_y = random.uniform(0, camera.width), random.uniform(0, camera.height)
+        away = np.hypot(column - at_x, row - at_y) / (light.dust_size * random.uniform(0.5, 1.5))
+        share *= 1 - light.dust_depth * np.exp(-(away**4))
+    return np.asarray(share, np.float32)
