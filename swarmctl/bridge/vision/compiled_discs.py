@@ -14,7 +14,7 @@ KNOWNS = 6
 ROW = 8  # the residual comes behind the knowns; a power of two makes vector instructions
 ROUNDS = 10
 GOOD = 0.97  # share of the variance that needs no second attempt
-CLOSE = 0.1  # px and rad: no more rounds
+CLOSE = 0.02  # px and rad: no more rounds
 
 
 @compiled("f8(f4[:,::1], f8, f8, f8)")

@@ -66,10 +66,12 @@ def smooth(image: Any, taps: Any, between: Any, result: Any) -> None:
                 result[j, i] += weight * row[i + t]
 
 
-@compiled("void(f4[:,::1], f4[:,::1])")
-def subtract_coarse(image: Any, coarse: Any) -> None:
-    """Subtract from image [h,w] the values [m,n] of m x n equal tiles, interpolated, and
-    extrapolated at the edges.
+@compiled("void(f4[:,::1], f4[:,::1], f8[::1])")
+def subtract_coarse(image: Any, coarse: Any, bow: Any) -> None:
+    """Subtract from image [h,w] a quadratic surface, and values [m,n] of m x n equal tiles.
+
+    The surface is bow · (1, i, j, i², ij, j²) in column i and row j. Between the middles of tiles
+    their values are interpolated, at the edges extrapolated.
     """
     rows, columns = coarse.shape
     tall, wide = image.shape[0] / rows, image.shape[1] / columns
@@ -87,9 +89,13 @@ def subtract_coarse(image: Any, coarse: Any) -> None:
             start = end
             end = image.shape[1] if c >= columns - 2 else int((c + 1.5) * wide)
             rise = np.float32((line[c + 1] - line[c]) / wide)
-            base = np.float32(line[c] - (c + 0.5) * wide * rise + 0.5 * rise)
+            base = line[c] - (c + 0.5) * wide * rise + 0.5 * rise
+            first = np.float32(base + bow[0] + bow[2] * j + bow[5] * j * j)
+            second = np.float32(rise + bow[1] + bow[4] * j)
+            third = np.float32(bow[3])
             for i in range(start, end):
-                image[j, i] -= base + rise * np.float32(i)
+                x = np.float32(i)
+                image[j, i] -= first + x * (second + x * third)
 
 
 @compiled("i8(f4[:,::1], f4, f8, f8[:,::1])")

@@ -20,7 +20,7 @@ from swarmctl.core.errors import require_positive
 
 _LARGEST_ERROR = 1.0  # rad
 _LARGE = 9.0  # px: from this radius on half the resolution is enough
-_POOR = 0.93  # of the usual share that is explained: no disc
+_POOR = 0.96  # of the usual share that is explained: no disc
 _LEAST_EXPLAINED = 0.5  # of the variance around a disc
 
 _TURN = np.arange(8) * np.pi / 4
@@ -80,10 +80,11 @@ class JanusDetector:
         search.load(frame, max(0.7, config.radius / 8))
         np.abs(search.half, out=search.half)
         gap = max(1, round(config.edge / 2))
-        search.silhouettes(config.threshold * search.level_and_noise()[1], gap)
+        height = search.silhouettes(config.threshold * search.level_and_noise()[1], gap)
         search.smooth(config.radius / 7)
         level, spread = search.level_and_noise()
-        least = level + max(config.threshold * spread, config.lowest / 2)
+        least = min(level + config.threshold * spread, (level + height) / 2)
+        least = max(least, level + config.lowest / 2)
         start = search.peaks(least, config.separation / 2)
         found = self._fit(search, start, start)
         # Between dark halves that face each other lies one peak for two discs, and no disc fits.

@@ -37,7 +37,7 @@ class Search:
         self.halved(frame)
         self.half[...] = self.fine_half
         self.smooth(sigma)
-        self._loops.subtract_coarse(self.half, _coarse_median(self.half))
+        self._loops.subtract_coarse(self.half, *_ground(self.half))
 
     def halved(self, frame: Frame | Image) -> Image:
         """Take a frame and return its half resolution, `fine_half`."""
@@ -49,13 +49,17 @@ class Search:
         """Smooth `half` by a Gaussian."""
         self._loops.smooth(self.half, _taps(sigma), self._between, self.half)
 
-    def silhouettes(self, least: float, gap: int) -> None:
-        """Make `half` about even where it is above `least`, and close gaps up to 2·gap wide."""
+    def silhouettes(self, least: float, gap: int) -> float:
+        """Make `half` about even where it is above `least`, and close gaps up to 2·gap wide.
+
+        Returns how high it is there; inf if it is nowhere.
+        """
         part = self.half[::2, ::2]
         high = part[part > least]
-        if high.size:
-            np.minimum(self.half, np.quantile(high, 0.25), out=self.half)
+        height = float(np.quantile(high, 0.25)) if high.size else np.inf
+        np.minimum(self.half, height, out=self.half)
         self._loops.close_gaps(self.half, gap, self._between)
+        return height
 
     def level_and_noise(self) -> tuple[float, float]:
         """Median of `half` and the robust standard deviation about it."""
@@ -115,8 +119,12 @@ def _taps(sigma: float) -> Image:
     return np.asarray(weight / weight.sum(), np.float32)
 
 
-def _coarse_median(half: Image) -> Image:
-    """Medians of tiles: the ground, while colloids cover less than half of each tile."""
+def _ground(half: Image) -> tuple[Image, Floats]:
+    """Medians of tiles, less a quadratic surface through them, and that surface [6].
+
+    They are the ground while colloids cover less than half of each tile. The surface follows the
+    curvature of the illumination, which interpolation between tiles would cut.
+    """
     count = [max(min(_FEWEST, n // 16), round(n / _TILE), 1) for n in half.shape]
     rows, columns = (
         np.linspace(0, n - 1, m * _SAMPLES).astype(int)
@@ -124,4 +132,20 @@ def _coarse_median(half: Image) -> Image:
     )
     part = half[np.ix_(rows, columns)].reshape(count[0], _SAMPLES, count[1], _SAMPLES)
     tiles = part.transpose(0, 2, 1, 3).reshape(*count, _SAMPLES**2)
-    return np.asarray(np.median(tiles, axis=-1), np.float32)
+    medians = np.median(tiles, axis=-1)
+    if min(count) < 3:
+        return np.asarray(medians, np.float32), np.zeros(6)
+    j, i = (
+        place.ravel()
+        for place in np.meshgrid(
+            *((np.arange(m) + 0.5) * n / m - 0.5 for n, m in zip(half.shape, count, strict=True)),
+            indexing="ij",
+        )
+    )
+    tall, wide = (n / m for n, m in zip(half.shape, count, strict=True))
+    # Means over tiles: that of i² is the middle's plus wide²/12.
+    square_i, square_j = i * i + wide**2 / 12, j * j + tall**2 / 12
+    design = np.column_stack([np.ones(len(i)), i, j, square_i, i * j, square_j])
+    bow, *_ = np.linalg.lstsq(design, medians.ravel(), rcond=None)
+    rest = medians - (design @ bow).reshape(medians.shape)
+    return np.asarray(rest, np.float32), np.asarray(bow, np.float64)
