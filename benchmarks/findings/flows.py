@@ -117,7 +117,7 @@ class Upwards(Agent):
 
 
 def gravitaxis_scenario(
-    speed: float, stability: float, swimmers: int = 1, interval: float = 0.1, steps: int = 20
+    speed: float, stability: float, swimmers: int = 1, interval: float = 0.1, steps: int = 10
 ) -> Scenario:
     """A swimmer of speed Φ in Taylor-Green vortices, which a field turns: ṗ = [k - (k·p)p]/2Ψ.
 
@@ -157,8 +157,8 @@ def gravitaxis(seeds: int) -> list[Row]:
     rows = []
     for stability, known, gain in ((0.3, 7.25, 0.7), (1.0, 3.16, 1.2), (3.0, 2.47, 0.5)):
         env = make_env(gravitaxis_scenario(0.3, stability))
-        many = make_env(gravitaxis_scenario(0.3, stability, swimmers=1024))
-        rise = evaluate_agent(many, Upwards(), 128, EVALUATION).returns
+        many = make_env(gravitaxis_scenario(0.3, stability, swimmers=512))
+        rise = evaluate_agent(many, Upwards(), 96, EVALUATION).returns
         naive, error = float(rise.mean()), float(rise.std() / math.sqrt(rise.size))
         allowed = 0.015 * known + 2 * error
         rows.append(
@@ -170,11 +170,18 @@ def gravitaxis(seeds: int) -> list[Row]:
                 f"standard error {error:.3f}",
             )
         )
-        learning = PPOConfig(swarms=256, rollout=80, discount=0.99, hidden=(32, 32), entropy=0.002)
+        learning = PPOConfig(
+            swarms=256,
+            rollout=80,
+            discount=0.995,
+            gae_lambda=0.98,
+            hidden=(32, 32),
+            entropy=0.02,
+        )
         found = [
             float(
                 evaluate_agent(
-                    env, trained(env, learning, 120, seed), 4096, EVALUATION
+                    env, trained(env, learning, 160, seed), 4096, EVALUATION
                 ).returns.mean()
             )
             / naive

@@ -64,8 +64,8 @@ FINDINGS: dict[str, tuple[Callable[[int], list[Row]], str, str]] = {
     "peclet": (
         peclet,
         "Where chemotaxis can be learned",
-        "A swimmer of a = 0.5 µm in water. Success is 1 - d/d₀: mean distance from the source in "
-        "the last quarter over that of random swimmers.",
+        "Swimmers of a = 0.5 µm in water, without contacts. Success is 1 - d/d₀: mean distance "
+        "from the source in the last quarter over that of random swimmers.",
     ),
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from common import EVALUATION, Row, row, trained
 
 from swarmctl.agents.deep.ppo import PPOConfig
 from swarmctl.core.statistics import t_interval
-from swarmctl.envs.make import make_env
+from swarmctl.envs.make import make_env, make_scenario
 from swarmctl.training.evaluate import evaluate_agent, find_agent
 
 CEILING = 0.0904
@@ -54,18 +56,20 @@ def peclet(seeds: int) -> list[Row]:
     rows = []
     for factor in (0.1, 0.3, 1.0, 3.0, 10.0):
         speed = factor * CRITICAL
-        env = make_env(
+        scenario = make_scenario(
             "Chemotaxis-v0",
             radius=0.5,
             viscosity=0.89e-3,
             speed=speed,
             turn_rate=10.0,
             control_interval=0.1,
-            time_step=2e-3,
+            time_step=0.01,
             horizon=512,
             start_inner=20.0,
             start_outer=40.0,
         )
+        alone = dataclasses.replace(scenario.world, contacts=False)
+        env = make_env(dataclasses.replace(scenario, world=alone))
         chance = evaluate_agent(env, find_agent("random", env), 64, EVALUATION)
         away = chance.final_measure.mean()
         found = []

@@ -21,7 +21,7 @@ FRICTION = 6 * math.pi * 1e-3 * RADIUS
 RATE = 60.0
 """Stiffness of the walls over friction in 1/s: soft beside the time step, hard beside D_r."""
 ENERGY = RATE * FRICTION * RADIUS**2 / 72
-STEP = 0.12 / RATE
+STEP = 0.075 / RATE
 SOLON = "Solon et al., Nat. Phys. 11, 673 (2015)"
 GINOT = "Ginot et al., New J. Phys. 20, 115001 (2018): T_eff = γ D_eff/k_B"
 
