@@ -258,6 +258,7 @@ def groups(effort: float = 1.0, seed: int = 0) -> Result:
     """Groups of Lavergne et al. 2019 at 100 τ_R: who swims, and how large the group is."""
     copies, colloids, start = scaled(48, effort), 75, 106.0
     rows: list[Row] = []
+    spread: list[str] = []
     for which, diffusion in enumerate((0.06, 0.113)):
         species = Species(
             count=colloids,
@@ -288,8 +289,14 @@ def groups(effort: float = 1.0, seed: int = 0) -> Result:
             if radius is not None:
                 measured = mean_error(size[index])
                 rows.append(row(f"{label}: rms radius (µm)", measured, radius, 0.05, SIMULATED))
+                low, middle, high = np.percentile(size[index], (10, 50, 90))
+                spread.append(
+                    f"D_t = {diffusion:g}, α = {alpha:g} π: median {middle:.1f}, a tenth below "
+                    f"{low:.1f}, a tenth above {high:.1f}, reference {radius:g}"
+                )
     remarks = [
         "75 colloids, 0.2 µm/s, τ_R = 107 s, decisions at 2 Hz; 90 to 100 τ_R. The rms radius is "
-        "of all colloids: one that is lost for good counts for much."
+        "of all colloids: one that is lost for good counts for much.",
+        f"The rms radius differs from swarm to swarm (µm, {copies} swarms): {'; '.join(spread)}.",
     ]
     return Result(rows, remarks=remarks)
