@@ -12,7 +12,7 @@ import numpy as np
 
 from swarmctl.agents.classical.geometry import needs
 from swarmctl.agents.options import AgentConfig
-from swarmctl.core.command import Command
+from swarmctl.core.command import Command, FieldCommand
 from swarmctl.core.config import key as config_key
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import CapabilityError, ConfigError
@@ -22,7 +22,7 @@ from swarmctl.core.tree import pytree, static
 Array = jax.Array
 
 CHANNELS = ("speed", "turn_rate", "heading", "velocity", "power", "spot_offset")
-"""Channels per colloid that can be given again."""
+"""Channels per colloid."""
 
 
 @pytree
@@ -34,17 +34,25 @@ class Recorded(Agent):
 
     Attributes:
         commands: channel -> [T,N,...]. has_heading: bool [T,N] where headings were recorded.
+        field: a global field, leaves [T,...], where one was recorded.
     """
 
     output: ClassVar[Literal["action", "command"]] = "command"
     commands: dict[str, Array]
     has_heading: Array | None
+    field: FieldCommand | None
     loop: bool = static()
 
     def check(self, spec: AgentSpec) -> None:
         """Raise CapabilityError for other channels, numbers of colloids or dimensions."""
-        needs(spec, "recorded", *self.commands)
+        channels = (*self.commands, *(("field",) if self.field is not None else ()))
+        needs(spec, "recorded", *channels)
         engine = spec.engine
+        if self.field is not None and self.field.bias.shape[1:] != (engine.dimension,):
+            raise CapabilityError(
+                f"recorded: the field was recorded in {self.field.bias.shape[1]}D, engine "
+                f"{engine.name!r} is {engine.dimension}D."
+            )
         n, d = engine.capacity, engine.dimension
         turn = (n,) if d == 2 else (n, 3)
         shapes = {"heading": (n, d), "velocity": (n, d), "turn_rate": turn, "spot_offset": (n, 2)}
@@ -65,7 +73,7 @@ class Recorded(Agent):
     ) -> tuple[Command, Any]:
         """Return the command that is due."""
         state = inputs.state
-        total = next(iter(self.commands.values())).shape[0]
+        total = jax.tree.leaves((self.commands, self.field))[0].shape[0]
         over = (state.step >= total) & (not self.loop)
         index = state.step % total
         present = state.present & ~over
@@ -76,6 +84,9 @@ class Recorded(Agent):
             given[name] = jnp.where(rows, value, 1 if name == "heading" else 0)
         if self.has_heading is not None:
             given["has_heading"] = self.has_heading[index] & present
+        if self.field is not None:
+            due = jax.tree.map(lambda leaf: jnp.where(over, 0, leaf[index]), self.field)
+            given["field"] = due
         return Command(**given), memory
 
 
@@ -93,6 +104,7 @@ class RecordedConfig(AgentConfig):
 
     def build(self, spec: AgentSpec) -> Recorded:
         """Return the agent. Raises RecordError for a file that cannot be read."""
+        from swarmctl.records.commands import FIELD_CHANNELS
         from swarmctl.records.trajectory import read_trajectory
 
         if self.path is None:
@@ -105,10 +117,11 @@ class RecordedConfig(AgentConfig):
                 f"{self.name}: {self.path} has no episode {self.episode}; it has "
                 f"{', '.join(str(e) for e in np.unique(record.episode))}."
             )
-        channels = {name: recorded[name][frames] for name in CHANNELS if name in recorded}
+        names = (*CHANNELS, *FIELD_CHANNELS)
+        channels = {name: recorded[name][frames] for name in names if name in recorded}
         if not channels:
             raise ConfigError(
-                f"{self.name}: {self.path} has no commands per colloid; it has "
+                f"{self.name}: {self.path} has no commands that can be given again; it has "
                 f"{', '.join(sorted(recorded)) or 'none'}. Record an episode with its commands."
             )
         # A frame holds the command that led to it, so the first frame of an episode has none.
@@ -124,8 +137,11 @@ class RecordedConfig(AgentConfig):
             seen &= np.abs(channels["heading"]).sum(axis=-1) > 0
             has_heading = seen if headed is None else seen & headed[frames][known].astype(bool)
             channels["heading"] = np.where(seen[..., None], channels["heading"], 1.0)
+        given = {n: jnp.asarray(np.nan_to_num(v), spec.engine.dtype) for n, v in channels.items()}
+        field = {n.removeprefix("field."): given.pop(n) for n in FIELD_CHANNELS if n in given}
         return Recorded(
-            {n: jnp.asarray(np.nan_to_num(v), spec.engine.dtype) for n, v in channels.items()},
+            given,
             None if has_heading is None else jnp.asarray(has_heading),
+            FieldCommand(**field) if field else None,
             self.loop,
         )

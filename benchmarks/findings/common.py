@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,20 @@ EVALUATION = 1_000_000
 Row = dict[str, Any]
 
 
-def trained(env: SwarmEnv, keys: PPOConfig, updates: int, seed: int) -> Agent:
+def learn(env: SwarmEnv, keys: PPOConfig, updates: int, seed: int, every: int) -> Iterator[Agent]:
+    """The policy after every so many updates."""
     learner = Learner(env, keys, updates)
     state = learner.init(seed)
-    for _ in range(updates):
+    for update in range(1, updates + 1):
         state, figures = learner.update(state, seed)
         if bool(figures["failed"]):
             raise RuntimeError(f"{env.scenario.id}: the motion failed; use a shorter time step")
-    return learner.agent(state)
+        if update % every == 0:
+            yield learner.agent(state)
+
+
+def trained(env: SwarmEnv, keys: PPOConfig, updates: int, seed: int) -> Agent:
+    return next(learn(env, keys, updates, seed, updates))
 
 
 def row(what: str, values: list[float], reference: str, passed: bool, note: str = "") -> Row:

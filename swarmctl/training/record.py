@@ -17,6 +17,7 @@ from swarmctl.core.state import Space
 from swarmctl.envs.functional import SwarmEnv
 from swarmctl.envs.picture import TRAIL, scenario_scene
 from swarmctl.envs.scenario import Scenario
+from swarmctl.records.commands import command_arrays
 from swarmctl.records.provenance import versions
 from swarmctl.records.trajectory import (
     Trajectory,
@@ -49,12 +50,6 @@ class RenderResult:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-def commands_of(command: Any) -> dict[str, np.ndarray]:
-    """Channels of a command that are in use, as arrays."""
-    named = {name: getattr(command, name) for name in sorted(command.channels - {"field"})}
-    return {name: np.asarray(value) for name, value in named.items()}
-
-
 def write_rollout(
     path: Path,
     experiment: Experiment,
@@ -63,7 +58,7 @@ def write_rollout(
     about: Mapping[str, Any],
 ) -> Path:
     """Write a recorded episode as an H5MD trajectory with its commands, rewards and provenance."""
-    applied, requested = commands_of(rollout.applied), commands_of(rollout.requested)
+    applied, requested = command_arrays(rollout.applied), command_arrays(rollout.requested)
     states, spec = rollout.states, env.engine.spec
     space = Space(jnp.asarray(spec.box, states.position.dtype), spec.periodic)
     unwrapped = np.asarray(states.unwrapped(space))
@@ -87,7 +82,6 @@ def write_rollout(
     def bodies_at(t: int) -> Any:
         return jax.tree.map(lambda leaf: leaf[t], states.bodies)
 
-    nothing = {name: np.full_like(value[0], np.nan) for name, value in applied.items()}
     with TrajectoryWriter(path, trajectory_spec, frames_per_segment=max(frames, 1000)) as writer:
         for t in range(frames):
             # Frame t holds the state, and the command and reward of the interval that led to it.
@@ -105,8 +99,8 @@ def write_rollout(
                     "controllable": states.controllable[t],
                     "reward": rollout.reward[t - 1] if t else np.zeros_like(rollout.reward[0]),
                     "episode": 0,
-                    "requested": {k: v[t - 1] for k, v in requested.items()} if t else nothing,
-                    "applied": {k: v[t - 1] for k, v in applied.items()} if t else nothing,
+                    "requested": {k: v[t - 1] for k, v in requested.items()} if t else None,
+                    "applied": {k: v[t - 1] for k, v in applied.items()} if t else None,
                     "bodies": body_frame(bodies_at(t), spec.box),
                 }
             )

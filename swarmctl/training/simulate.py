@@ -21,6 +21,7 @@ from swarmctl.core.grids import load_function
 from swarmctl.core.state import SwarmState
 from swarmctl.engines.jax_engine import JaxEngine
 from swarmctl.records.arrays import write_json_atomic
+from swarmctl.records.commands import command_arrays
 from swarmctl.records.provenance import versions
 from swarmctl.records.run_folder import RunFolder
 from swarmctl.records.trajectory import (
@@ -302,22 +303,12 @@ def _record(folder: Path, mover: Mover, progress: bool) -> tuple[float, int]:
     return timed, moved
 
 
-def _channels(command: Command) -> dict[str, Any]:
-    """Channels of a command in use, the field's numbers under `field`."""
-    named = {name: getattr(command, name) for name in sorted(command.channels)}
-    if command.field is not None:
-        field = command.field
-        names = ("bias", "amplitude", "axis", "frequency", "phase", "gradient")
-        named["field"] = {name: np.asarray(getattr(field, name)) for name in names}
-    return {n: v if n == "field" else np.asarray(v) for n, v in named.items()}
-
-
 def _specification(
     simulation: Simulation, engine: JaxEngine, seen: SwarmState, commands: Sequence[Command]
 ) -> TrajectorySpec:
     # What is applied may have more channels than what was asked for: a delay knows all of them.
     blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), commands)
-    channels = {name: value for command in blank for name, value in _channels(command).items()}
+    channels = {name: value for command in blank for name, value in command_arrays(command).items()}
     spec = engine.spec
     return TrajectorySpec(
         colloids=spec.capacity,
@@ -364,8 +355,8 @@ def _frame(
         "present": seen.present,
         "oriented": seen.oriented,
         "controllable": seen.controllable,
-        "requested": None if requested is None else _channels(requested),
-        "applied": None if applied is None else _channels(applied),
+        "requested": None if requested is None else command_arrays(requested),
+        "applied": None if applied is None else command_arrays(applied),
         "observables": _chemicals(simulation, seen),
         "bodies": body_frame(seen.bodies, mover.engine.spec.box),
     }

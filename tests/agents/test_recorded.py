@@ -12,7 +12,15 @@ import pytest
 
 from swarmctl.agents.options import make_agent
 from swarmctl.core.errors import CapabilityError, ConfigError, RecordError
-from swarmctl.records.trajectory import TrajectorySpec, TrajectoryWriter, channels_like
+from swarmctl.records.trajectory import (
+    TrajectorySpec,
+    TrajectoryWriter,
+    channels_like,
+    read_trajectory,
+)
+from swarmctl.training.evaluate import find_agent, record_episode
+from swarmctl.training.experiment import load_experiment
+from swarmctl.training.record import write_rollout
 
 FRAMES, N = 4, 2
 
@@ -87,3 +95,22 @@ def test_what_does_not_fit_is_refused(record: Any, controller_spec: Any, tmp_pat
         make_agent("recorded", controller_spec(N))
     with pytest.raises(RecordError):
         make_agent("recorded", controller_spec(N), path=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("name", ["ReachGoalField-v0", "ReachGoal-v0"])
+def test_a_recorded_episode_is_played_again(name: str, tmp_path: Path) -> None:
+    """Through the file: a field, or headings of those that have one, give the same motion for the
+    same noise.
+    """
+    keys = (f"scenario.horizon={FRAMES}", "training.updates=1")
+    experiment = load_experiment(name, keys)
+    env = experiment.env()
+    first = record_episode(env, find_agent("random", env), seed=3)
+    path = write_rollout(tmp_path / "episode.h5md", experiment, env, first, {})
+    again = record_episode(env, make_agent("recorded", env.spec, path=str(path)), seed=3)
+    for states in (first.states, again.states):
+        assert np.ptp(np.asarray(states.position), axis=0).max() > 0.1
+    np.testing.assert_allclose(again.states.position, first.states.position, atol=1e-4)
+    channels = read_trajectory(path).applied
+    wanted = {"ReachGoalField-v0": "field.axis", "ReachGoal-v0": "has_heading"}[name]
+    assert wanted in channels

@@ -16,6 +16,7 @@ from swarmctl.core.errors import (
     UnitError,
     UnknownNameError,
 )
+from swarmctl.records.commands import FIELD_CHANNELS, command_arrays
 from swarmctl.records.trajectory import TrajectoryWriter, read_trajectory
 from swarmctl.training import simulate as simulation_module
 from swarmctl.training.configs import SimulateConfig
@@ -213,9 +214,9 @@ def test_a_field_drives_and_its_waveform_is_recorded(tmp_path):
     world = mover.simulation.world
     turned = np.tanh(0.5 / world.rotational_friction(world.species[0]))
     assert mover.observe(state).director[0, 1] == pytest.approx(turned, rel=1e-3)
-    channels = simulation_module._channels(applied)
-    np.testing.assert_array_equal(channels["field"]["bias"], np.float32([0, 0.5]))
-    assert set(channels) == set(simulation_module._channels(asked)) == {"field"}
+    channels = command_arrays(applied)
+    np.testing.assert_array_equal(channels["field.bias"], np.float32([0, 0.5]))
+    assert set(channels) == set(command_arrays(asked)) == set(FIELD_CHANNELS)
 
 
 def test_chemicals_are_recorded_as_grids(tmp_path):
