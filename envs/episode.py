@@ -110,6 +110,7 @@ class EngineEpisode:
         self._rest = jax.jit(rest_others)
         self._episode: Episode | None = None
         self.swarm: SwarmState | None = None
+        self.asked: Command | None = None
         self.applied: Command | None = None
 
     def reset(self, seed: int) -> Array:
@@ -118,20 +119,20 @@ class EngineEpisode:
         observation, self._episode = self._begin(self.swarm)
         return observation
 
-    def command(self, action: np.ndarray, acts: np.ndarray | None = None) -> Command:
-        """What actions ask of those that are in the episode and for which `acts` bool [N] holds."""
-        return self._command(action, self._acting(acts))
-
     def step(self, action: np.ndarray, acts: np.ndarray | None = None) -> tuple[Any, ...]:
         """As `FusedEpisode.step`; info has what the engine says besides, and `fault` after one."""
-        return self.obey(self.command(action, acts), acts)
+        return self._move(self._command(action, self._acting(acts)))
 
     def obey(self, command: Command, acts: np.ndarray | None = None) -> tuple[Any, ...]:
-        """As `step`, for a command instead of actions; `applied` is then what was done of it."""
+        """As `step`, for a command instead of actions."""
+        return self._move(self._rest(command, self._acting(acts)))
+
+    def _move(self, command: Command) -> tuple[Any, ...]:
+        """Have the engine do a command; what was asked and done stays in `asked`, `applied`."""
+        active = self._acting(None)
         assert self._episode is not None
-        active = np.asarray(self._episode.active)
-        asked = self._rest(command, self._acting(acts))
-        transition = self._engine.step(asked)
+        transition = self._engine.step(command)
+        self.asked = command
         self.applied = transition.applied
         observation, self._episode, reward, terminated, truncated = self._continue(
             transition.state, self._episode

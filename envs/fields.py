@@ -61,8 +61,36 @@ class Votes:
         return (total / jnp.maximum(jnp.sum(active), 1)).astype(dtype)
 
 
+class Voted(ActionMap):
+    """An action map whose actions are votes; `swarm_command` says what their mean does."""
+
+    votes: Votes
+
+    @property
+    def space(self) -> ActionSpace:
+        """A vote."""
+        return self.votes.space
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the votes are called."""
+        return self.votes.names
+
+    def check(self, spec: EngineSpec) -> None:
+        """Raise CapabilityError in 3D."""
+        if spec.dimension != 2:
+            raise CapabilityError(
+                f"this action map votes in the plane; engine {spec.name!r} is {spec.dimension}D. "
+                "Give the world two box lengths, or use another action map."
+            )
+
+    def to_command(self, action: Array, spec: EngineSpec) -> Command:
+        """Turn votes i32 [N] or f [N,2] of all into a command."""
+        return self.swarm_command(action, jnp.ones(spec.capacity, bool), spec)
+
+
 @pytree
-class RollBy(ActionMap):
+class RollBy(Voted):
     """Rollers on a floor, rolled by a field that turns: they go where the mean vote points.
 
     `strength` [] mT and `frequency` [] Hz of a unanimous vote; fewer turns a second for less
@@ -74,27 +102,9 @@ class RollBy(ActionMap):
     votes: Votes = static(default=Votes())
 
     @property
-    def space(self) -> ActionSpace:
-        """A vote."""
-        return self.votes.space
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What the votes are called."""
-        return self.votes.names
-
-    @property
     def channels(self) -> frozenset[str]:
         """The global field."""
         return frozenset({"field"})
-
-    def check(self, spec: EngineSpec) -> None:
-        """Raise CapabilityError in 3D."""
-        _plane(spec)
-
-    def to_command(self, action: Array, spec: EngineSpec) -> Command:
-        """Turn votes i32 [N] or f [N,2] of all into a command."""
-        return self.swarm_command(action, jnp.ones(spec.capacity, bool), spec)
 
     def swarm_command(self, action: Array, active: Array, spec: EngineSpec) -> Command:
         """Turn the votes of those in the episode into a command."""
@@ -103,7 +113,7 @@ class RollBy(ActionMap):
 
 
 @pytree
-class AlignBy(ActionMap):
+class AlignBy(Voted):
     """Swimmers with moments, which a steady field turns towards the mean vote while they swim.
 
     `strength` [] mT of a unanimous vote; `speed` [] or [N] µm/s, always. A moment m turns at
@@ -115,38 +125,12 @@ class AlignBy(ActionMap):
     votes: Votes = static(default=Votes())
 
     @property
-    def space(self) -> ActionSpace:
-        """A vote."""
-        return self.votes.space
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What the votes are called."""
-        return self.votes.names
-
-    @property
     def channels(self) -> frozenset[str]:
         """Speed and the global field."""
         return frozenset({"speed", "field"})
-
-    def check(self, spec: EngineSpec) -> None:
-        """Raise CapabilityError in 3D."""
-        _plane(spec)
-
-    def to_command(self, action: Array, spec: EngineSpec) -> Command:
-        """Turn votes i32 [N] or f [N,2] of all into a command."""
-        return self.swarm_command(action, jnp.ones(spec.capacity, bool), spec)
 
     def swarm_command(self, action: Array, active: Array, spec: EngineSpec) -> Command:
         """Turn the votes of those in the episode into a command; the others do not swim."""
         direction = self.votes.mean(action, active, spec.dtype)
         speed = jnp.where(active, self.speed, 0).astype(spec.dtype)
         return Command(speed=speed, field=aligning_field(direction, self.strength))
-
-
-def _plane(spec: EngineSpec) -> None:
-    if spec.dimension != 2:
-        raise CapabilityError(
-            f"this action map votes in the plane; engine {spec.name!r} is {spec.dimension}D. Give "
-            "the world two box lengths, or use another action map."
-        )

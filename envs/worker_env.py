@@ -12,7 +12,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
 
@@ -90,8 +89,6 @@ class WorkerVectorEnv(AsyncVectorEnv):
                 f"{dead}. The other workers were ended and the environment is closed; make it "
                 "again. Exit code -9 is often a lack of memory: use fewer swarms."
             ) from error
-        except (ClosedEnvironmentError, KeyboardInterrupt):
-            raise
         except gymnasium.error.Error:
             raise
         except Exception:

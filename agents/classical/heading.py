@@ -15,7 +15,7 @@ from swarmctl.core.command import Command
 from swarmctl.core.config import key as config_key
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import ConfigError, require_positive
-from swarmctl.core.spec import AgentSpec
+from swarmctl.core.spec import AgentSpec, EngineSpec
 from swarmctl.core.state import Space, SwarmState
 from swarmctl.core.tree import pytree, static
 from swarmctl.observe.pairs import length, unit
@@ -223,13 +223,8 @@ class SteerToPointConfig(SteeringConfig):
     def build(self, spec: AgentSpec) -> SteerToPoint:
         """Return the agent."""
         engine = spec.engine
-        goal = self.goal or tuple(side / 2 for side in engine.box)
-        vector(self.name, "goal", goal, engine.dimension)
-        if not (math.isfinite(self.arrival) and self.arrival >= 0):
-            raise ConfigError(f"{self.name}: arrival must be at least 0 µm, got {self.arrival}.")
-        return SteerToPoint(
-            self.steering(spec), jnp.asarray(goal, engine.dtype), jnp.asarray(self.arrival)
-        )
+        goal, arrival = goal_point(self.name, self.goal, self.arrival, engine)
+        return SteerToPoint(self.steering(spec), goal, arrival)
 
 
 def vector(agent: str, name: str, values: tuple[float, ...], dimension: int) -> float:
@@ -240,3 +235,14 @@ def vector(agent: str, name: str, values: tuple[float, ...], dimension: int) -> 
             "numbers."
         )
     return math.hypot(*values)
+
+
+def goal_point(
+    agent: str, goal: tuple[float, ...] | None, arrival: float, engine: EngineSpec
+) -> tuple[Array, Array]:
+    """Goal [D] µm, the middle of the box if left out, and arrival [] µm. Raises ConfigError."""
+    point = goal or tuple(side / 2 for side in engine.box)
+    vector(agent, "goal", point, engine.dimension)
+    if not (math.isfinite(arrival) and arrival >= 0):
+        raise ConfigError(f"{agent}: arrival must be at least 0 µm, got {arrival}.")
+    return jnp.asarray(point, engine.dtype), jnp.asarray(arrival)

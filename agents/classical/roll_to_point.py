@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 
 from swarmctl.agents.classical.geometry import needs
-from swarmctl.agents.classical.heading import towards, vector
+from swarmctl.agents.classical.heading import goal_point, towards
 from swarmctl.agents.options import AgentConfig
 from swarmctl.core.command import Command
 from swarmctl.core.config import key as config_key
 from swarmctl.core.contracts import Agent, AgentInputs
-from swarmctl.core.errors import ConfigError, require_positive
+from swarmctl.core.errors import require_positive
 from swarmctl.core.spec import AgentSpec
 from swarmctl.core.tree import pytree
 from swarmctl.core.waveforms import rolling_field
@@ -75,15 +74,12 @@ class RollToPointConfig(AgentConfig):
         needs(spec, self.name, "field", plane=True)
         engine = spec.engine
         require_positive(self.name, strength=self.strength, frequency=self.frequency)
-        goal = self.goal or tuple(side / 2 for side in engine.box)
-        vector(self.name, "goal", goal, engine.dimension)
-        if not (math.isfinite(self.arrival) and self.arrival >= 0):
-            raise ConfigError(f"{self.name}: arrival must be at least 0 µm, got {self.arrival}.")
+        goal, arrival = goal_point(self.name, self.goal, self.arrival, engine)
         assert engine.field_max is not None
         strongest, _, quickest = engine.field_max
         return RollToPoint(
-            jnp.asarray(goal, engine.dtype),
-            jnp.asarray(self.arrival, engine.dtype),
+            goal,
+            arrival,
             jnp.asarray(self.strength or strongest, engine.dtype),
             jnp.asarray(self.frequency or quickest, engine.dtype),
         )

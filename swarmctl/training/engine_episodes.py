@@ -76,8 +76,10 @@ class EngineEnv:
             before = episode.swarm
             key, act_key = jax.random.split(key)
             output, memory = act(before, observation, memory, act_key)
-            requested = output if agent.output == "command" else episode.command(output)
-            seen, (observation, reward, _, over, info) = observation, episode.obey(requested)
+            commands = agent.output == "command"
+            result = episode.obey(output) if commands else episode.step(output)
+            requested = output if commands else episode.asked
+            seen, (observation, reward, _, over, info) = observation, result
             moved = episode.swarm
             memory = renew_rows(
                 memory, agent.init_memory(self.spec), moved.identity != before.identity
