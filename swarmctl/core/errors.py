@@ -91,6 +91,26 @@ class LinkClosedError(LinkError):
     """The peer of a lab link has gone."""
 
 
+class DeviceError(SwarmctlError, RuntimeError):
+    """A device is absent, refuses what it is told, or answers what it should not."""
+
+
+class DeviceTimeoutError(DeviceError, TimeoutError):
+    """A device did not answer in time."""
+
+
+class CalibrationError(SwarmctlError, ValueError):
+    """A calibration cannot be made or read, has expired, or belongs to another rig."""
+
+
+class ArmingError(SwarmctlError, RuntimeError):
+    """Outputs may not be armed or used; the message lists every reason."""
+
+
+class SupervisorLostError(SwarmctlError, RuntimeError):
+    """The process that owns the outputs has died or does not answer."""
+
+
 class MissingExtraError(SwarmctlError, ImportError):
     """An optional package is not installed."""
 

@@ -1,0 +1,162 @@
+"""The rig file: which devices a set-up has, what they may do, and how images become a swarm.
+
+A TOML file with the sections [camera], [outputs.NAME] with its [outputs.NAME.limits], [interlock],
+[supervisor], [detector], [tracker] and [steering]. It is read with nothing connected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarmctl.bridge.devices.drivers import driver_config
+from swarmctl.bridge.microscope.steering_config import SteeringConfig
+from swarmctl.bridge.supervisor.limits import PatternLimits, ValueLimits
+from swarmctl.bridge.supervisor.watch import WatchConfig
+from swarmctl.bridge.vision.methods import detectors
+from swarmctl.bridge.vision.tracker import TrackerConfig
+from swarmctl.core.config import build
+from swarmctl.core.errors import ConfigError, UnknownNameError, nearest
+
+LIMITS = {"pattern": PatternLimits, "values": ValueLimits}
+
+
+@dataclass(frozen=True)
+class OutputEntry:
+    """An output of a rig: its driver's configuration, its limits, and whether it is the mock."""
+
+    name: str
+    driver: Any
+    limits: PatternLimits | ValueLimits
+    mock: bool = False
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A set-up, as its file describes it.
+
+    Attributes:
+        name: for people and logs.
+        folder: that of the file; relative paths in it are meant from there.
+        camera: configuration of its driver.
+        mock_camera: whether the camera is its mock.
+        outputs: all outputs.
+        interlock: configuration of its driver, or None.
+        unguarded: why there is no interlock; required if there is none.
+        supervisor: criteria of the watch.
+        detector: configuration whose `build()` returns a detector.
+        tracker: configuration of the tracker.
+        steering: how commands become orders.
+        calibration: path of the calibration file.
+        digest: of the file's text.
+    """
+
+    name: str
+    folder: Path
+    camera: Any
+    mock_camera: bool
+    outputs: tuple[OutputEntry, ...]
+    interlock: Any
+    unguarded: str
+    supervisor: WatchConfig
+    detector: Any
+    tracker: TrackerConfig
+    steering: SteeringConfig
+    calibration: Path
+    digest: str
+
+
+SECTIONS = (
+    "name",
+    "calibration",
+    "camera",
+    "outputs",
+    "interlock",
+    "unguarded",
+    "supervisor",
+    "detector",
+    "tracker",
+    "steering",
+)
+
+
+def read_rig(path: str | Path) -> Rig:
+    """Read a rig file. Raises ConfigError, UnknownNameError or UnitError, naming the key."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        tables = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such rig file.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from None
+    try:
+        return rig_from_tables(tables, path.resolve().parent)
+    except (ConfigError, UnknownNameError) as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def rig_from_tables(tables: Mapping[str, Any], folder: Path) -> Rig:
+    """Build a rig from nested tables. Raises ConfigError, UnknownNameError or UnitError."""
+    for section in tables:
+        if section not in SECTIONS:
+            raise UnknownNameError(f"Unknown section {section!r}. {nearest(section, SECTIONS)}")
+    for section in ("camera", "outputs"):
+        if not isinstance(tables.get(section), Mapping):
+            raise ConfigError(f"a rig needs the section [{section}].")
+    camera = dict(tables["camera"])
+    mock_camera = _truth(camera.pop("mock", False), "camera.mock")
+    if "interlock" not in tables and not tables.get("unguarded"):
+        raise ConfigError(
+            "a rig needs an [interlock]; without one, say why it is safe: unguarded = '...'."
+        )
+    detector = dict(tables.get("detector", {}))
+    method = detectors[detector.pop("name", "spots")].load()
+    return Rig(
+        name=str(tables.get("name", folder.name)),
+        folder=folder,
+        camera=driver_config(camera, "camera", "camera"),
+        mock_camera=mock_camera,
+        outputs=tuple(_output(name, table) for name, table in tables["outputs"].items()),
+        interlock=(
+            driver_config(tables["interlock"], "interlock", "interlock")
+            if "interlock" in tables
+            else None
+        ),
+        unguarded=str(tables.get("unguarded", "")),
+        supervisor=build(WatchConfig, tables.get("supervisor", {}), "supervisor"),
+        detector=build(method, detector, "detector"),
+        tracker=build(TrackerConfig, tables.get("tracker", {}), "tracker"),
+        steering=build(SteeringConfig, tables.get("steering", {}), "steering"),
+        calibration=folder / str(tables.get("calibration", "calibration.toml")),
+        digest=_digest(tables),
+    )
+
+
+def _output(name: str, table: Any) -> OutputEntry:
+    where = f"outputs.{name}"
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where} must be a table, got {table!r}.")
+    keys = dict(table)
+    mock = _truth(keys.pop("mock", False), f"{where}.mock")
+    limits = keys.pop("limits", None)
+    driver = driver_config(keys, ("pattern", "values"), where)
+    if not isinstance(limits, Mapping):
+        raise ConfigError(f"{where}: limits are required; give [{where}.limits].")
+    return OutputEntry(name, driver, build(LIMITS[driver.role], limits, f"{where}.limits"), mock)
+
+
+def _truth(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{where}: true or false, got {value!r}.")
+    return value
+
+
+def _digest(tables: Mapping[str, Any]) -> str:
+    text = json.dumps(tables, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
