@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -36,7 +37,7 @@ from swarmctl.physics.disturbances import (
 from swarmctl.physics.flow import Uniform
 from swarmctl.physics.motion import Drive, Motion, MotionState
 from swarmctl.physics.parameters import MotionParams, motion_config, motion_params
-from swarmctl.physics.placement import check_points, place
+from swarmctl.physics.placement import Placed, check_points, place
 from swarmctl.physics.rotation import normalise
 from swarmctl.physics.start import motion_at_rest
 from swarmctl.physics.stiffness import check_stiffness
@@ -95,8 +96,16 @@ class JaxEngine(PureEngine):
     def init(self, key: Array, params: MotionParams) -> JaxEngineState:
         """Place the colloids without overlap; `observe_state` then shows them at rest."""
         more = params.actuator is not None or params.disturbances is not None
-        place_key, heat_key, *more_keys = jax.random.split(key, 4 if more else 2)
-        placed = place(place_key, self.world, params)
+        place_key, *keys = jax.random.split(key, 4 if more else 2)
+        return self._begin(keys, place(place_key, self.world, params), params)
+
+    def init_at(self, key: Array, placed: Placed, params: MotionParams) -> JaxEngineState:
+        """Begin with everything where `placed` says, at rest to the eye, such as what was seen."""
+        return self._begin(list(jax.random.split(key, 3)), placed, params)
+
+    def _begin(self, keys: Sequence[Array], placed: Placed, params: MotionParams) -> JaxEngineState:
+        """Takes one key, and two more for what disturbs or is driven by light."""
+        heat_key, *more_keys = keys
         motion, bodies = motion_at_rest(heat_key, placed, self.config, params, self.space(params))
         turns = self._turns(motion.position)
         state = JaxEngineState(

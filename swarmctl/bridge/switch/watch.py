@@ -1,0 +1,195 @@
+"""Is the hardware still what its twin says? Errors of the prediction, and tests for known faults.
+
+Two tests run side by side on every frame. The error is the median over colloids of
+|Δr - Δr̂| / √(2d(D Δt + σ²)), averaged over a window. And for every fault that has a name, the
+log-likelihood ratio of the motion under that fault and under the twin is summed, never below zero:
+Page's cumulative sum (Biometrika 41, 100 (1954)). As long as frames are independent it crosses ln T
+falsely less than once in T frames (Lorden, Annals of Mathematical Statistics 42, 1897 (1971)).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from swarmctl.bridge.switch.modes import GuardConfig
+from swarmctl.bridge.switch.prediction import EXPECTED, Floats, Hypothesis, Prediction, Predictor
+from swarmctl.core.command import Command
+from swarmctl.core.state import SwarmState
+from swarmctl.core.world import World
+from swarmctl.physics.parameters import motion_params
+
+CLIP = 4.0
+"""Most that one colloid may say for or against a fault in one frame: some stick or collide."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a frame says.
+
+    Attributes:
+        error: median of the prediction's error over the colloids, nan if nobody was compared.
+        compared: number of colloids that were seen in both frames.
+        evidence: by hypothesis, the log-likelihood ratio against what is expected, in this frame.
+        speed: (Σ moved · predicted, Σ predicted²) of the displacements, µm².
+        turn: the same of turns, rad².
+    """
+
+    error: float
+    compared: int
+    evidence: dict[str, float]
+    speed: tuple[float, float]
+    turn: tuple[float, float]
+
+
+class Comparison:
+    """Compares every frame with what was predicted from the one before.
+
+    Args:
+        world: the twin's.
+        control_interval: s.
+        guards: noise of what is observed, and spread between colloids.
+        hypotheses: against which the twin is tested.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        control_interval: float,
+        guards: GuardConfig,
+        hypotheses: Sequence[Hypothesis],
+    ) -> None:
+        self.guards = guards
+        self.predictor = Predictor(world, control_interval, (EXPECTED, *hypotheses))
+        params = motion_params(world)
+        energy = float(params.thermal_energy)
+        friction = np.asarray(params.friction, np.float64)
+        self._diffusion = energy / friction
+        self._turning = energy / np.asarray(params.rotational_friction, np.float64)
+
+    def look(
+        self,
+        before: SwarmState,
+        after: SwarmState,
+        history: Sequence[Command],
+        delay: float,
+    ) -> Finding:
+        """Compare two states in a row.
+
+        Args:
+            before, after: tracked states; `after.interval` s lie between them.
+            history: commands that were applied, `Predictor.noted`; the newest first, which rests on
+                `before`.
+            delay: s from the exposure of a frame until its command acts.
+        """
+        interval = float(after.interval)
+        expected = self.predictor.predict(before, history, delay, interval)
+        same = (
+            np.asarray(before.present)
+            & np.asarray(after.present)
+            & (np.asarray(before.identity) == np.asarray(after.identity))
+            & np.asarray(before.controllable)
+        )
+        moved = np.asarray(after.position, np.float64) - np.asarray(before.position, np.float64)
+        moved += (np.asarray(after.image) - np.asarray(before.image)) * np.asarray(
+            self.predictor.engine.spec.box
+        )
+        same &= np.isfinite(moved).all(axis=1)
+        same &= np.isfinite(expected.displacement).all(axis=(0, 2))
+        error, shift_evidence, speed = self._shifts(moved, expected, same, interval)
+        oriented = same & np.asarray(before.oriented) & np.asarray(after.oriented)
+        turn_evidence, turn = self._turns(before, after, expected, oriented, interval)
+        total = np.clip(shift_evidence + turn_evidence, -CLIP, CLIP).sum(axis=1)
+        names = [h.name for h in self.predictor.hypotheses[1:]]
+        evidence = dict(zip(names, total[1:].tolist(), strict=True))
+        return Finding(error, int(same.sum()), evidence, speed, turn)
+
+    def _shifts(
+        self, moved: Floats, expected: Prediction, same: Floats, interval: float
+    ) -> tuple[float, Floats, tuple[float, float]]:
+        """Error, evidence [H,N] and sums by displacements."""
+        guards, d = self.guards, moved.shape[1]
+        away = moved - expected.displacement
+        square = (away**2).sum(axis=2)
+        noise = self._diffusion * interval + guards.localisation**2
+        error = float(np.median(np.sqrt(square[0, same] / (2 * d * noise[same]))))
+        length = (expected.displacement[0] ** 2).sum(axis=1)
+        variance = 2 * noise + (guards.speed_spread**2 / d) * length
+        evidence = np.where(same, (square[0] - square) / (2 * variance), 0.0)
+        mean = expected.displacement[0][same]
+        return (
+            error if same.any() else math.nan,
+            evidence,
+            (float((moved[same] * mean).sum()), float((mean**2).sum())),
+        )
+
+    def _turns(
+        self,
+        before: SwarmState,
+        after: SwarmState,
+        expected: Prediction,
+        oriented: Floats,
+        interval: float,
+    ) -> tuple[Floats, tuple[float, float]]:
+        """Evidence [H,N] and sums by turns, in two dimensions."""
+        if expected.turn is None:
+            return np.zeros((len(self.predictor.hypotheses), len(oriented))), (0.0, 0.0)
+        start, end = (np.asarray(s.director, np.float64) for s in (before, after))
+        across = start[:, 0] * end[:, 1] - start[:, 1] * end[:, 0]
+        turned = np.arctan2(across, (start * end).sum(axis=1))
+        away = (turned - expected.turn + np.pi) % (2 * np.pi) - np.pi
+        guards = self.guards
+        variance = (
+            2 * (self._turning * interval + guards.heading_noise**2)
+            + (guards.turn_spread * expected.turn[0]) ** 2
+        )
+        evidence = np.where(oriented, (away[0] ** 2 - away**2) / (2 * variance), 0.0)
+        mean = expected.turn[0][oriented]
+        return evidence, (float((turned[oriented] * mean).sum()), float((mean**2).sum()))
+
+
+@dataclass
+class Watch:
+    """Sums findings while an agent drives, and says when the hardware is not its twin any more."""
+
+    guards: GuardConfig
+    control_interval: float
+    sums: dict[str, float] = field(default_factory=dict)
+    errors: deque[float] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        frames = max(1, round(self.guards.window / self.control_interval))
+        self.errors = deque(maxlen=frames)
+
+    @property
+    def error(self) -> float:
+        """The error of the twin, averaged over the window; nan before the first frame."""
+        return float(np.mean(self.errors)) if self.errors else math.nan
+
+    @property
+    def full(self) -> bool:
+        """Whether a whole window was seen."""
+        return len(self.errors) == self.errors.maxlen
+
+    def add(self, finding: Finding) -> str | None:
+        """Take a finding; return what is wrong, or None."""
+        if math.isfinite(finding.error):
+            self.errors.append(finding.error)
+        for name, evidence in finding.evidence.items():
+            self.sums[name] = max(0.0, self.sums.get(name, 0.0) + evidence)
+        worst = max(self.sums, key=self.sums.__getitem__, default="")
+        if worst and self.sums[worst] > self.guards.margin:
+            return (
+                f"the swarm moves as with {worst} (log-likelihood ratio "
+                f"{self.sums[worst]:.0f} over {self.guards.margin:g})"
+            )
+        if self.full and self.error > self.guards.error_max:
+            return (
+                f"the twin's error is {self.error:.2f}, at most {self.guards.error_max:g} is "
+                "allowed"
+            )
+        return None
