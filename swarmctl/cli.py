@@ -31,6 +31,19 @@ VERBS: dict[str, tuple[type[Any], str]] = {
     "info": (configs.InfoConfig, "swarmctl.training.about:info"),
 }
 
+LAB_VERBS: dict[str, tuple[str, str]] = {
+    "devices": ("swarmctl.lab.configs:DevicesConfig", "swarmctl.lab.devices:devices"),
+    "check": ("swarmctl.lab.configs:CheckRigConfig", "swarmctl.lab.check:check"),
+    "calibrate": ("swarmctl.lab.configs:CalibrateConfig", "swarmctl.lab.calibrate:calibrate"),
+    "demo": ("swarmctl.lab.configs:LabDemoConfig", "swarmctl.lab.demo:demo"),
+    "record": ("swarmctl.lab.configs:RecordConfig", "swarmctl.lab.record:record"),
+    "replay": ("swarmctl.lab.configs:ReplayConfig", "swarmctl.lab.replay:replay"),
+    "fit": ("swarmctl.lab.configs:FitConfig", "swarmctl.lab.fit:fit"),
+    "run": ("swarmctl.lab.configs:RunConfig", "swarmctl.lab.run:run"),
+    "stop": ("swarmctl.lab.configs:StopConfig", "swarmctl.lab.stop:stop"),
+}
+"""Verbs of `swarmctl lab`, loaded when they are asked for. They print their findings themselves."""
+
 SPEAKING = ("demo", "simulate", "study")
 """Verbs that print their findings themselves."""
 
@@ -40,10 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0, 1 if a check found something, 2 for an error, 130 when interrupted.
     """
-    parser = make_parser()
-    options = vars(parser.parse_args(arguments))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = make_parser(lab=words[:1] == ["lab"])
+    options = vars(parser.parse_args(words))
     verb = options.pop("verb")
-    config_class, target = VERBS[verb]
+    if verb == "lab":
+        name = options.pop("lab_verb")
+        verb, (config_target, target) = f"lab {name}", LAB_VERBS[name]
+        config_class = load_target(config_target)
+    else:
+        config_class, target = VERBS[verb]
     try:
         config = build(config_class, _given(config_class, options))
         result = load_target(target)(config)
@@ -64,8 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser, made from the fields of the verbs' configurations."""
+def make_parser(lab: bool = False) -> argparse.ArgumentParser:
+    """Return the parser, made from the fields of the verbs' configurations.
+
+    The verbs of `swarmctl lab` are in it if `lab`: most calls do without what they import.
+    """
     parser = argparse.ArgumentParser(
         prog="swarmctl",
         description="Control swarms of microscopic colloids, simulated and real.",
@@ -73,12 +95,22 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"swarmctl {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, (config_class, _) in VERBS.items():
-        summary = (config_class.__doc__ or "").strip()
-        sub = verbs.add_parser(name, help=summary, description=summary)
-        hints = typing.get_type_hints(config_class)
-        for field in dataclasses.fields(config_class):
-            _add_argument(sub, field, hints[field.name])
+        _add_verb(verbs, name, config_class)
+    summary = "Microscopes and other set-ups, and the virtual one."
+    group = verbs.add_parser("lab", help=summary, description=summary)
+    if lab:
+        lab_verbs = group.add_subparsers(dest="lab_verb", required=True, metavar="VERB")
+        for name, (config_target, _) in LAB_VERBS.items():
+            _add_verb(lab_verbs, name, load_target(config_target))
     return parser
+
+
+def _add_verb(verbs: Any, name: str, config_class: type[Any]) -> None:
+    summary = (config_class.__doc__ or "").strip()
+    sub = verbs.add_parser(name, help=summary.splitlines()[0], description=summary)
+    hints = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):
+        _add_argument(sub, field, hints[field.name])
 
 
 def _add_argument(
@@ -129,6 +161,8 @@ def _given(config_class: type[Any], options: dict[str, Any]) -> dict[str, Any]:
 
 def _tell(verb: str, result: Any) -> int:
     """Print what a verb returned, if it did not speak itself."""
+    if verb.startswith("lab "):
+        return 0 if getattr(result, "passed", True) else 1
     if verb in SPEAKING:
         return 0
     from swarmctl.training.about import describe_result

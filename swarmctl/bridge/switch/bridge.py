@@ -24,6 +24,8 @@ from swarmctl.core.state import SwarmState
 from swarmctl.core.world import World
 from swarmctl.physics.disturbances import no_command
 
+SETTLE = 0.5
+"""Time in s for which colloids are tracked again between arming and a probe."""
 REMEMBERED = 64
 """Commands that are remembered for the delay."""
 
@@ -89,7 +91,7 @@ class Bridge(Engine):
             self._simulated = True
             return self._state
         assert self.plant is not None
-        self._state = self.plant.engine.reset(seed)
+        self._state = self.plant.reset(seed)
         self._forget()
         return self._state
 
@@ -143,9 +145,13 @@ class Bridge(Engine):
         if reasons:
             raise ArmingError("the agent may not drive: " + "; ".join(reasons) + ".")
         assert self.plant is not None
+        comparison = Comparison(self.world, self._interval, self.guards, DOUBTS)
+        assert self._state is not None
+        # Once outputs are live, nothing may take its time: programs are compiled before.
+        comparison.look(self._state, self._state, list(self._history), self.plant.delay)
         self.plant.arm(operator)
         try:
-            report = self._probe(channels or self.spec.capabilities)
+            report = self._probe(comparison, channels or self.spec.capabilities)
         except BaseException as error:
             self.plant.stop(f"probe: {error}")
             self._enter(Mode.SAFE, f"probe: {error}")
@@ -269,12 +275,14 @@ class Bridge(Engine):
         status = dataclasses.replace(moved.status, info={**moved.status.info, **info}, fault=fault)
         return Transition(moved.state, applied, status)
 
-    def _probe(self, channels: frozenset[str]) -> ProbeReport:
+    def _probe(self, comparison: Comparison, channels: frozenset[str]) -> ProbeReport:
         assert self.plant is not None
         assert self._state is not None
-        comparison = Comparison(self.world, self._interval, self.guards, DOUBTS)
         probe = Probe(self.spec, self.guards, channels, seed=0)
-        before, history = self._state, deque(self._history, maxlen=REMEMBERED)
+        for _ in range(1 + round(SETTLE / self._interval)):
+            self._state = self.plant.step(no_command(self.spec), live=False).state
+        before: SwarmState = self._state
+        history: deque[Command] = deque(maxlen=REMEMBERED)
         while not probe.over:
             moved = self.plant.step(jax.tree.map(jnp.asarray, probe.next()), live=True)
             if moved.status.fault is not None:

@@ -36,6 +36,10 @@ class Plant(ABC):
         """Let a person arm the outputs and make them live. Raises ArmingError."""
 
     @abstractmethod
+    def reset(self, seed: int) -> SwarmState:
+        """Begin an episode from what is seen; what is armed stays armed."""
+
+    @abstractmethod
     def rest(self, reason: str) -> None:
         """Let the outputs go to their safe values within their slew limits, no longer live."""
 
@@ -80,6 +84,10 @@ class EnginePlant(Plant):
 
     def arm(self, operator: str) -> None:
         """Nothing to do."""
+
+    def reset(self, seed: int) -> SwarmState:
+        """Reset the engine."""
+        return self.engine.reset(seed)
 
     def rest(self, reason: str) -> None:
         """Nothing is asked from now on."""
