@@ -114,6 +114,9 @@ class Learner:
         """Return the policy of a training state, or the team of all species' agents."""
         return as_agent(self.env, self.groups, tuple(m.policy for m in state.members))
 
+    def close(self) -> None:
+        """Nothing is held: the engine's functions are pure."""
+
     def _pool(self, seed: int) -> Any:
         return self._jit_pool(jax.random.fold_in(jax.random.key(seed), 1), self.params)
 
