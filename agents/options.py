@@ -14,11 +14,13 @@ from swarmctl.core.spec import AgentSpec
 
 class AgentConfig(ABC):
     """Keys of an agent; `learner` is where its training program lives, as "module:class", for an
-    agent that must be trained before it can act well.
+    agent that must be trained before it can act well, and `engine_learner` that for engines that
+    are not made of pure functions, if there is one.
     """
 
     name: ClassVar[str]
     learner: ClassVar[str] = ""
+    engine_learner: ClassVar[str] = ""
 
     def by_species(self) -> dict[str, str]:
         """Agents of single species, by their names; {} if one agent is for all."""

@@ -90,23 +90,25 @@ class FusedEpisode:
 class EngineEpisode:
     """Episodes on any other engine.
 
-    The loop commands it and evaluates the states that it returns.
+    The loop commands it and evaluates the states that it returns. `rules` may be exchanged for
+    others with the same shapes between two decisions, as a curriculum does.
     """
 
     def __init__(self, scenario: Scenario, engine: Engine) -> None:
         self._engine, self._scenario = engine, scenario
         spec = engine.spec
-        self._rules = make_rules(scenario, jax.numpy.asarray(spec.box, spec.dtype))
-        space = Space(self._rules.size, spec.periodic)
-        self._begin = jax.jit(lambda state: begin_episode(state, self._rules, space))
+        rules = make_rules(scenario, jax.numpy.asarray(spec.box, spec.dtype))
+        space = Space(rules.size, spec.periodic)
+        self._begin = jax.jit(lambda state, rules: begin_episode(state, rules, space))
         self._continue = jax.jit(
-            lambda state, episode: continue_episode(
-                state, episode, self._rules, space, scenario.horizon
+            lambda state, episode, rules: continue_episode(
+                state, episode, rules, space, scenario.horizon
             )
         )
         self._command = jax.jit(
-            lambda action, acts: self._rules.actions.swarm_command(action, acts, spec)
+            lambda action, acts: rules.actions.swarm_command(action, acts, spec)
         )
+        self.rules = rules
         self._rest = jax.jit(rest_others)
         self._episode: Episode | None = None
         self.swarm: SwarmState | None = None
@@ -116,7 +118,7 @@ class EngineEpisode:
     def reset(self, seed: int) -> Array:
         """Start an episode; return the observation [N,F]."""
         self.swarm = self._engine.reset(seed)
-        observation, self._episode = self._begin(self.swarm)
+        observation, self._episode = self._begin(self.swarm, self.rules)
         return observation
 
     def step(self, action: np.ndarray, acts: np.ndarray | None = None) -> tuple[Any, ...]:
@@ -135,7 +137,7 @@ class EngineEpisode:
         self.asked = command
         self.applied = transition.applied
         observation, self._episode, reward, terminated, truncated = self._continue(
-            transition.state, self._episode
+            transition.state, self._episode, self.rules
         )
         self.swarm = transition.state
         status = transition.status

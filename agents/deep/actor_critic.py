@@ -26,6 +26,7 @@ class ActorCriticConfig(AgentConfig):
     """Keys of agents that learn an actor and a critic from rollouts."""
 
     learner: ClassVar[str] = "swarmctl.training.learner:Learner"
+    engine_learner: ClassVar[str] = "swarmctl.training.engine_learner:EngineLearner"
 
     hidden: tuple[int, ...] = config_key(
         (32, 32), "widths of the hidden layers of actor and critic"

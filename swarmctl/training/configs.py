@@ -49,6 +49,7 @@ class TrainConfig:
     set: tuple[str, ...] = key(
         (), 'changed keys, such as agent.hidden=[64,64] or scenario.radius="3 um"'
     )
+    engine: str = key("", "engine, such as espresso; that of the experiment if left out")
     resume: bool = key(False, "go on with the run in `out` from its last checkpoint")
     overwrite: bool = key(False, "delete a run that is in `out`")
     progress: bool = key(True, "show a progress bar")
@@ -87,6 +88,7 @@ class StudyConfig:
     )
     out: Path = key(Path("runs/study"), "folder of the study; one that is there is gone on with")
     set: tuple[str, ...] = key((), "changed keys, such as training.seeds=[0,1,2,3,4]")
+    engine: str = key("", "engine, such as espresso; that of the experiment if left out")
     episodes: int = key(256, "swarms per evaluation")
     seed: int = key(1_000_000, "seed of the evaluations' starts and noise")
     movie: bool = key(True, "make the movie of the median seed's policy")

@@ -73,6 +73,9 @@ class EvolutionLearner:
         """Return the policy in the middle of the candidates."""
         return state.policy
 
+    def close(self) -> None:
+        """Nothing is held: the engine's functions are pure."""
+
     def _init(self, key: Array) -> EvolutionState:
         policy_key, key = jax.random.split(key)
         policy = self.config.fresh(policy_key, self.env.spec)

@@ -30,10 +30,13 @@ class TrainingConfig:
     checkpoint_every: int = key(10, "updates between checkpoints")
     goal: float | None = key(None, "episode return that counts as reached; its policy is kept")
     stop_at_goal: bool = key(False, "end a seed's training when the goal is reached")
+    workers: int = key(
+        1, "engines side by side, in processes of their own; 1 for those made of pure functions"
+    )
 
     def __post_init__(self) -> None:
-        if self.updates < 1 or self.checkpoint_every < 1:
-            raise ConfigError("training: updates and checkpoint_every must be at least 1.")
+        if min(self.updates, self.checkpoint_every, self.workers) < 1:
+            raise ConfigError("training: updates, checkpoint_every and workers must be at least 1.")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise ConfigError(
                 f"training: seeds must be different numbers from 0 on, got {self.seeds}."

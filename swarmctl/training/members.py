@@ -19,6 +19,7 @@ from swarmctl.core.contracts import Agent
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.tree import pytree
 from swarmctl.envs.functional import SwarmEnv
+from swarmctl.training.engine_episodes import EngineEnv
 from swarmctl.training.evaluate import find_agent
 
 Array = jax.Array
@@ -89,7 +90,7 @@ class Group:
         return values if len(self.slots) == values.shape[1] else values[:, self.slots]
 
 
-def make_groups(env: SwarmEnv, config: ActorCriticConfig) -> tuple[Group, ...]:
+def make_groups(env: SwarmEnv | EngineEnv, config: ActorCriticConfig) -> tuple[Group, ...]:
     """Divide the species of an environment: those that learn first.
 
     Raises ConfigError for species that are not there, or if nothing is left to learn.
@@ -130,7 +131,9 @@ def make_groups(env: SwarmEnv, config: ActorCriticConfig) -> tuple[Group, ...]:
     return (*learning, *frozen)
 
 
-def as_agent(env: SwarmEnv, groups: tuple[Group, ...], policies: tuple[Policy, ...]) -> Agent:
+def as_agent(
+    env: SwarmEnv | EngineEnv, groups: tuple[Group, ...], policies: tuple[Policy, ...]
+) -> Agent:
     """Return the policy, or the team, that acts in all slots."""
     if len(groups) == 1:
         return policies[0]

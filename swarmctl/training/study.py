@@ -19,19 +19,20 @@ from swarmctl.records.provenance import versions
 from swarmctl.records.run_folder import RunFolder
 from swarmctl.records.trajectory import read_trajectory
 from swarmctl.training.configs import StudyConfig
+from swarmctl.training.engine_episodes import EngineEnv
 from swarmctl.training.evaluate import (
     evaluate_agent,
     find_agent,
     finite,
     record_episode,
 )
-from swarmctl.training.experiment import Experiment, load_experiment
+from swarmctl.training.experiment import Experiment, load_experiment, with_engine
 from swarmctl.training.figures import Evaluation
 from swarmctl.training.record import frames, write_rollout
 from swarmctl.training.train import (
     TrainResult,
-    check_learns,
     check_same_keys,
+    make_learner,
     train_in,
     training_curves,
 )
@@ -71,30 +72,43 @@ def study(config: StudyConfig, say: Callable[[str], None] = print) -> StudyResul
 
     `out` gets run/ (a run folder; training goes on there after a kill), results.json with the keys,
     the curve, the table and the versions, curve.png, and the movie and trajectory of the seed with
-    the median return. Raises ConfigError, UnknownNameError, RunFolderError, PhysicsError.
+    the median return. Raises what `train` and `evaluate_agent` raise.
     """
-    experiment = load_experiment(config.experiment, config.set)
-    check_learns(experiment)
-    env = experiment.env()
+    experiment = load_experiment(config.experiment, with_engine(config.set, config.engine))
+    learner = make_learner(experiment)
+    env = experiment.any_env()
     frozen, learning = _divide(experiment, env)
     with _open_run(config, experiment) as run:
-        baselines = {
-            role: evaluate_agent(
-                env, find_agent(_beside(name, frozen, learning), env), config.episodes, config.seed
-            )
-            for role, name in env.scenario.baselines.items()
-        }
-        result = train_in(run, experiment, config.progress)
-    trained = [
-        evaluate_agent(env, policy, config.episodes, config.seed + 1 + seed)
-        for seed, policy in zip(result.seeds, result.policies, strict=True)
-    ]
+        try:
+            baselines = {
+                role: evaluate_agent(
+                    env,
+                    find_agent(_beside(name, frozen, learning), env),
+                    config.episodes,
+                    config.seed,
+                )
+                for role, name in env.scenario.baselines.items()
+            }
+        finally:
+            # Some engines are there once only, and training needs it.
+            env.engine.close()
+        result = train_in(run, experiment, config.progress, learner)
+    if isinstance(env, EngineEnv):
+        env = experiment.any_env()
+    try:
+        trained = [
+            evaluate_agent(env, policy, config.episodes, config.seed + 1 + seed)
+            for seed, policy in zip(result.seeds, result.policies, strict=True)
+        ]
+        shown = _show(config, experiment, env, result, trained)
+    finally:
+        env.engine.close()
     rows = _rows(env, experiment, baselines, trained, learning)
     metric = "episode_return"
     if frozen and len(learning) == 1:
         metric = f"{learning[0]}/episode_return"
     files = {"curve": _draw_curve(config, experiment, result, rows, metric)}
-    files |= _show(config, experiment, env, result, trained)
+    files |= shown
     seconds = sum(row["seconds"] for row in result.metrics)
     verdict = judge(rows)
     files["results"] = config.out / RESULTS
@@ -104,7 +118,7 @@ def study(config: StudyConfig, say: Callable[[str], None] = print) -> StudyResul
     return found
 
 
-def _divide(experiment: Experiment, env: SwarmEnv) -> tuple[dict[str, str], list[str]]:
+def _divide(experiment: Experiment, env: SwarmEnv | EngineEnv) -> tuple[dict[str, str], list[str]]:
     """(agents of the species that do not learn, names of those that do)."""
     species = env.spec.engine.species
     table = experiment.agent.by_species()
@@ -121,7 +135,7 @@ def _beside(name: str, frozen: Mapping[str, str], learning: list[str]) -> str:
     )
 
 
-def _returns(evaluation: Evaluation, env: SwarmEnv, learning: list[str]) -> np.ndarray:
+def _returns(evaluation: Evaluation, env: SwarmEnv | EngineEnv, learning: list[str]) -> np.ndarray:
     """Returns [E] of the colloids that learn: of all, or the mean over their species."""
     species = env.spec.engine.species
     if len(learning) == len(species):
@@ -145,7 +159,7 @@ def _open_run(config: StudyConfig, experiment: Experiment) -> RunFolder:
 
 
 def _rows(
-    env: SwarmEnv,
+    env: SwarmEnv | EngineEnv,
     experiment: Experiment,
     baselines: Mapping[str, Evaluation],
     trained: list[Evaluation],
@@ -214,7 +228,7 @@ def _draw_curve(
 def _show(
     config: StudyConfig,
     experiment: Experiment,
-    env: SwarmEnv,
+    env: SwarmEnv | EngineEnv,
     result: TrainResult,
     trained: list[Evaluation],
 ) -> dict[str, Path]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,13 +20,15 @@ from tqdm import tqdm
 from swarmctl.agents.saving import save_agent
 from swarmctl.core import registry
 from swarmctl.core.contracts import Agent
-from swarmctl.core.errors import ConfigError, PhysicsError, RunFolderError
+from swarmctl.core.errors import CapabilityError, ConfigError, PhysicsError, RunFolderError
 from swarmctl.core.registry import load_target
+from swarmctl.envs.functional import SwarmEnv
 from swarmctl.records.metrics import MetricsLog, TensorBoardLog, read_metrics, truncate_metrics
 from swarmctl.records.run_folder import RunFolder
 from swarmctl.training.checkpoint import FILE, load_checkpoint, save_checkpoint
 from swarmctl.training.configs import TrainConfig
-from swarmctl.training.experiment import Experiment, load_experiment
+from swarmctl.training.engine_episodes import EngineEnv
+from swarmctl.training.experiment import Experiment, load_experiment, with_engine
 
 METRICS = "metrics.jsonl"
 
@@ -50,17 +53,22 @@ def train(config: TrainConfig) -> TrainResult:
     per seed a checkpoint, the final policy, the best one and, if there is a goal, the first that
     reached it. A run that was killed goes on with `resume=True` and ends bit-equal on the same
     device and thread count.
-    Raises ConfigError, UnknownNameError, RunFolderError, PhysicsError.
+    Raises ConfigError, UnknownNameError, CapabilityError, RunFolderError, PhysicsError,
+    WorkerDiedError, and what the engine raises.
     """
     if config.resume:
-        if config.set:
-            raise ConfigError("train: resume goes on with the run's own keys; leave `set` out.")
+        if config.set or config.engine:
+            given = "set" if config.set else "engine"
+            raise ConfigError(
+                f"train: resume goes on with the run's own keys; leave `{given}` out."
+            )
         run = RunFolder.open(config.out)
         experiment = load_experiment(config.out)
         _check_same(config, experiment)
         learner = make_learner(experiment)
     else:
-        experiment = load_experiment(config.experiment, config.set)
+        changed = with_engine(config.set, config.engine)
+        experiment = load_experiment(config.experiment, changed)
         # Before the folder is touched: a key out of range must not cost the run that is there.
         learner = make_learner(experiment)
         run = RunFolder.create(config.out, experiment.tables(), "train", config.overwrite)
@@ -84,7 +92,7 @@ def check_same_keys(there: Experiment, asked: Experiment, name: str) -> None:
 
 
 class Learns(Protocol):
-    """A training program: pure updates of a state that is a pytree with a counter `update`."""
+    """A training program: updates of a state that is a pytree with a counter `update`."""
 
     @property
     def steps_per_update(self) -> int:
@@ -97,17 +105,49 @@ class Learns(Protocol):
         """Return the shapes and types of a training state."""
 
     def update(self, state: Any, seed: int) -> tuple[Any, dict[str, Any]]:
-        """Return (state, figures), among them episode_return and failed; `state` is consumed."""
+        """Return (state, figures), among them episode_return and failed; `state` is consumed.
+
+        Figures are numbers, texts or None.
+        """
 
     def agent(self, state: Any) -> Agent:
         """Return who acts after what was learned."""
 
+    def close(self) -> None:
+        """Release the engines, if any are held; may be called twice."""
+
 
 def make_learner(experiment: Experiment) -> Learns:
-    """Build the learner of an experiment. Raises ConfigError if the agent does not learn."""
+    """Build the learner of an experiment; no engine is connected yet.
+
+    Raises ConfigError if the agent does not learn or keys do not fit, CapabilityError if it cannot
+    learn on the engine.
+    """
     check_learns(experiment)
-    learner_class = load_target(experiment.agent.learner)
-    return learner_class(experiment.env(), experiment.agent, experiment.training.updates)
+    env, agent, keys = experiment.any_env(), experiment.agent, experiment.training
+    if isinstance(env, SwarmEnv):
+        if keys.workers > 1:
+            raise ConfigError(
+                f"training.workers is for engines that are not made of pure functions; engine "
+                f"{experiment.engine!r} moves all {agent.name} swarms in one compiled call: leave "
+                "it out, and use agent.swarms."
+            )
+        return load_target(agent.learner)(env, agent, keys.updates)
+    if not agent.engine_learner:
+        able = [e.name for e in registry.agents if e.load().engine_learner]
+        raise CapabilityError(
+            f"agent {agent.name!r} learns on engines made of pure functions only, and engine "
+            f"{experiment.engine!r} is none; train {', '.join(able)}, or train on engine 'jax'."
+        )
+    make = partial(_engine_env, experiment.tables())
+    return load_target(agent.engine_learner)(env, agent, keys.updates, keys.workers, make)
+
+
+def _engine_env(tables: Mapping[str, Any]) -> EngineEnv:
+    """The environment of a worker process."""
+    env = load_experiment(tables).any_env()
+    assert isinstance(env, EngineEnv)
+    return env
 
 
 def check_learns(experiment: Experiment) -> None:
@@ -125,14 +165,18 @@ def train_in(
 ) -> TrainResult:
     """Train all seeds of an experiment in a run folder that is open.
 
-    What is there already is not done again. `learner` is that of the experiment, made if left out.
+    What is there already is not done again. `learner` is that of the experiment, made if left out;
+    its engines are released at the end.
     """
     learner = learner or make_learner(experiment)
     started = time.perf_counter()
     policies = []
-    for number, seed in enumerate(experiment.training.seeds):
-        seed_run = _SeedRun(run.path, experiment, learner, number, seed)
-        policies.append(seed_run.finish(progress))
+    try:
+        for number, seed in enumerate(experiment.training.seeds):
+            seed_run = _SeedRun(run.path, experiment, learner, number, seed)
+            policies.append(seed_run.finish(progress))
+    finally:
+        learner.close()
     return TrainResult(
         run.path,
         experiment.training.seeds,
@@ -189,6 +233,8 @@ class _SeedRun:
                 numbers = {k: v for k, v in row.items() if isinstance(v, float)}
                 board.scalars(update, numbers)
                 bar.update()
+                if row.get("fault"):
+                    bar.write(f"update {update}: {row['faults']} faults, the last: {row['fault']}")
                 if row["episode_return"] is not None:
                     bar.set_postfix_str(
                         f"return {row['episode_return']:.3f}, {row['steps_per_s'] / 1e6:.2f} M "
