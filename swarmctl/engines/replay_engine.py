@@ -81,6 +81,11 @@ class ReplayEngine(Engine):
         self._at = 0
         return state_at(self._states, 0)
 
+    def recorded(self, decision: int, group: Literal["applied", "requested"]) -> Command:
+        """What was done, or asked for, in a decision from 0 on; at rest in channels not in use."""
+        row = int(self._recording.rows[decision + 1])
+        return _complete(self._recording.command(group, row), self.spec)
+
     def step(self, command: Command) -> Transition:
         """Go on to the next frame.
 
@@ -96,13 +101,7 @@ class ReplayEngine(Engine):
             return self._ended()
         self._at += 1
         row = int(self._recording.rows[self._at])
-        applied = self._recording.command("applied", row)
-        compared = (
-            applied
-            if self.config.against == "applied"
-            else self._recording.command("requested", row)
-        )
-        difference = command_difference(command, compared)
+        difference = command_difference(command, self._recording.command(self.config.against, row))
         state = state_at(self._states, self._at)
         info = {
             "difference": difference,
@@ -110,7 +109,7 @@ class ReplayEngine(Engine):
             "frame": int(self._recording.trajectory.frame[row]),
             "interval": float(state.interval),
         }
-        return Transition(state, _complete(applied, self.spec), Status(info=info))
+        return Transition(state, self.recorded(self._at - 1, "applied"), Status(info=info))
 
     def _others(self, difference: dict[str, np.ndarray]) -> np.ndarray:
         """Whose command is another one than in the recording, bool [N]."""
@@ -133,8 +132,7 @@ class ReplayEngine(Engine):
             f"the recording {self._recording.path} ends after {self.decisions} decisions; set "
             "scenario.horizon to so many, or fewer"
         )
-        row = int(self._recording.rows[-1])
-        applied = _complete(self._recording.command("applied", row), self.spec)
+        applied = self.recorded(self.decisions - 1, "applied")
         return Transition(still, applied, Status(fault=fault))
 
     def stop(self, reason: str) -> None:
