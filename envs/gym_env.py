@@ -136,6 +136,13 @@ def observation_space(size: int) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(-largest, largest, (size,), np.float32)
 
 
+def colloid_action_space(space: ActionSpace) -> gymnasium.Space[Any]:
+    """The action space of one colloid."""
+    if isinstance(space, Discrete):
+        return gymnasium.spaces.Discrete(space.n)
+    return gymnasium.spaces.Box(-1.0, 1.0, (space.size,), np.float32)
+
+
 def swarm_action_space(space: ActionSpace, count: int) -> gymnasium.Space[Any]:
     """The action space of `count` colloids together."""
     if isinstance(space, Discrete):

@@ -13,7 +13,12 @@ from swarmctl.core.extras import import_extra
 from swarmctl.core.spec import Discrete, EngineSpec
 from swarmctl.core.state import SwarmState
 from swarmctl.envs.episode import make_episodes
-from swarmctl.envs.gym_env import RENDER_FPS, check_action, observation_space
+from swarmctl.envs.gym_env import (
+    RENDER_FPS,
+    check_action,
+    colloid_action_space,
+    observation_space,
+)
 from swarmctl.envs.make import as_scenario, make_engine
 from swarmctl.envs.picture import SwarmPainter
 from swarmctl.envs.scenario import Scenario, check_engine
@@ -76,10 +81,7 @@ class SwarmParallelEnv(ParallelEnv):  # type: ignore[misc]
         self.observation_spaces = {name: observation_space(size) for name in self.possible_agents}
         # One each: whoever samples seeds them one by one.
         self.action_spaces: dict[str, gymnasium.Space[Any]] = {
-            name: gymnasium.spaces.Discrete(actions.n)
-            if isinstance(actions, Discrete)
-            else gymnasium.spaces.Box(-1.0, 1.0, (actions.size,), np.float32)
-            for name in self.possible_agents
+            name: colloid_action_space(actions) for name in self.possible_agents
         }
         self.state_space = observation_space(made.spec.capacity * size)
         self._rng = np.random.default_rng()

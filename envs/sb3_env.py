@@ -13,10 +13,9 @@ import numpy as np
 from swarmctl.core.contracts import PureEngine, raise_flags
 from swarmctl.core.errors import ConfigError, SwarmctlError
 from swarmctl.core.extras import import_extra
-from swarmctl.core.spec import Discrete
 from swarmctl.core.state import SwarmState
 from swarmctl.envs.functional import AutoReset, EnvState, SwarmEnv
-from swarmctl.envs.gym_env import check_action, observation_space
+from swarmctl.envs.gym_env import check_action, colloid_action_space, observation_space
 from swarmctl.envs.make import as_scenario, make_env
 from swarmctl.envs.picture import SwarmPainter
 from swarmctl.envs.sb3_buffers import Slots, off_policy_buffer, on_policy_buffer
@@ -96,13 +95,10 @@ class SwarmVecEnv(VecEnv):
         self._key: Any = None
         self._actions: np.ndarray | None = None
         self._painters: list[SwarmPainter] = []
-        actions = spec.action_space
         super().__init__(
             self.slots.count,
             observation_space(spec.observation_size),
-            gymnasium.spaces.Discrete(actions.n)
-            if isinstance(actions, Discrete)
-            else gymnasium.spaces.Box(-1.0, 1.0, (actions.size,), np.float32),
+            colloid_action_space(spec.action_space),
         )
         self.metadata = {"render_modes": ["rgb_array"]}
 

@@ -16,6 +16,8 @@ EXTRAS = {
     "link": ("zmq", "lab links over ZeroMQ"),
     "vision": ("numba", "making and reading images"),
     "tracking": ("trackpy", "tracking by other libraries"),
+    "minari": ("minari", "data sets for offline learning"),
+    "parquet": ("pyarrow", "tables in Parquet files"),
     "cluster": ("dask_jobqueue", "ensembles on a cluster"),
 }
 """Extra -> (module that must be there, what it is for)."""

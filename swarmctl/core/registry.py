@@ -199,6 +199,12 @@ engines.register(
 )
 
 engines.register(
+    "replay",
+    "swarmctl.engines.replay_engine:ReplayEngine",
+    "a recording, played as an engine; commands are compared with those of then",
+)
+
+engines.register(
     "espresso",
     "swarmctl.engines.espresso_engine:EspressoEngine",
     "the same worlds on ESPResSo, if that is installed; one swarm per process",

@@ -6,7 +6,7 @@ compiled call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,6 +149,11 @@ def recorded(
     steps = [d for d in decisions if isinstance(d, Decision)]
     if not steps or not isinstance(first, SwarmState):
         raise PhysicsError(f"{env.scenario.id}: the episode ended before its first decision.")
+    return stacked(first, steps)
+
+
+def stacked(first: SwarmState, steps: Sequence[Decision]) -> tuple[SwarmState, dict[str, Any]]:
+    """States [T+1,...] and decisions [T,...] of an episode in NumPy; decisions by name."""
 
     def stack(*leaves: Any) -> np.ndarray:
         return np.stack([np.asarray(leaf) for leaf in leaves])

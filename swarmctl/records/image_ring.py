@@ -1,0 +1,117 @@
+"""Memory that two processes share: a ring of slots for frames, and what the writer says of itself.
+
+The loop fills a slot and sends its number through a pipe; the writer counts the slots that it has
+emptied. Neither waits for the other. The memory has no name once both hold it, so that nothing is
+left of it however they end.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+from pathlib import Path
+
+from swarmctl.core.errors import RecordError
+from swarmctl.records.files import cannot_write
+
+MESSAGE = struct.Struct("<qqd")
+"""What goes through the pipe: slot, the camera's number of the frame, time in s."""
+STARTING, READY, FAILED, CLOSED = range(4)
+"""What the writer says of itself."""
+_HEADER = 4096
+_TEXT = 64
+_STATE, _TAKEN, _WRITTEN = range(3)
+
+
+class Ring:
+    """Slots for frames of one size. Counters are written by the writer and read by the loop.
+
+    Args:
+        path: the file that is shared.
+        slots: how many.
+        frame_bytes: size of a frame.
+    """
+
+    def __init__(self, path: Path, slots: int, frame_bytes: int) -> None:
+        self.path, self.slots, self.frame_bytes = path, slots, frame_bytes
+        length = ring_bytes(slots, frame_bytes)
+        handle = os.open(path, os.O_RDWR)
+        try:
+            self._memory = mmap.mmap(handle, length)
+        finally:
+            os.close(handle)
+        self._numbers = memoryview(self._memory)[:_TEXT].cast("q")
+
+    @classmethod
+    def create(cls, slots: int, frame_bytes: int) -> Ring:
+        """Make the shared memory. Raises RecordError if there is not enough of it."""
+        shared = Path("/dev/shm")
+        # A file in memory where there are such; elsewhere one that the system keeps in memory.
+        folder = shared if shared.is_dir() and os.access(shared, os.W_OK) else None
+        handle, name = tempfile.mkstemp(prefix="swarmctl-frames-", dir=folder)
+        path = Path(name)
+        length = ring_bytes(slots, frame_bytes)
+        try:
+            # Without it, too little memory would be a crash when a slot is first used.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(handle, 0, length)
+            else:
+                os.ftruncate(handle, length)
+        except OSError as error:
+            path.unlink()
+            raise RecordError(
+                f"images: {slots} frames of {frame_bytes / 1e6:.3g} MB need {length / 1e6:.0f} MB "
+                f"of shared memory, which {path.parent} has not. Give fewer slots."
+            ) from cannot_write(path, error)
+        finally:
+            os.close(handle)
+        return cls(path, slots, frame_bytes)
+
+    def unlink(self) -> None:
+        """Take the name away; who holds the memory keeps it."""
+        self.path.unlink(missing_ok=True)
+
+    def slot(self, index: int) -> memoryview:
+        """The bytes of a slot."""
+        start = _HEADER + index * self.frame_bytes
+        return memoryview(self._memory)[start : start + self.frame_bytes]
+
+    @property
+    def state(self) -> int:
+        """STARTING, READY, FAILED or CLOSED."""
+        return self._numbers[_STATE]
+
+    @property
+    def taken(self) -> int:
+        """How many slots the writer has emptied since it began."""
+        return self._numbers[_TAKEN]
+
+    @property
+    def written(self) -> int:
+        """How many frames are in the files."""
+        return self._numbers[_WRITTEN]
+
+    @property
+    def text(self) -> str:
+        """Why the writer failed."""
+        data = bytes(self._memory[_TEXT:_HEADER])
+        return data.partition(b"\0")[0].decode(errors="replace")
+
+    def enter(self, state: int, text: str = "") -> None:
+        """Say how the writer is, and why."""
+        data = text.encode()[: _HEADER - _TEXT - 1]
+        self._memory[_TEXT : _TEXT + len(data) + 1] = data + b"\0"
+        self._numbers[_STATE] = state
+
+    def count(self, written: bool) -> None:
+        """Say that a slot is empty again, and whether its frame is in a file."""
+        if written:
+            self._numbers[_WRITTEN] += 1
+        self._numbers[_TAKEN] += 1
+
+
+def ring_bytes(slots: int, frame_bytes: int) -> int:
+    """Size of the shared memory."""
+    return _HEADER + slots * frame_bytes
