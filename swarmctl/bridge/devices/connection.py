@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
 from swarmctl.bridge.devices.failures import device_errors
@@ -49,7 +49,8 @@ class Connection(Generic[P]):
             with device_errors(self.name, "connecting"):
                 port.open()
         except BaseException:
-            port.close()
+            with suppress(Exception):  # the first failure says more
+                port.close()
             raise
         self._open = port
 

@@ -70,6 +70,7 @@ class CoreCamera(CameraPort):
         self._shared = shared = take_core(self._config.cfg)
         config, core, label = self._config, shared.core, self._config.device
         shared.require(label)
+        self._check_free(shared)
         core.setCameraDevice(label)
         if config.binning is not None:
             shared.require_property(label, "Binning")
@@ -95,11 +96,7 @@ class CoreCamera(CameraPort):
     def start(self) -> None:
         """Begin a continuous sequence, which overwrites old frames."""
         shared, label = self._opened, self._config.device
-        if shared.streaming:
-            raise DeviceError(
-                f"{shared.cfg}: {shared.streaming} takes frames, and a core streams one camera at "
-                f"a time; put {label} into a cfg file of its own."
-            )
+        self._check_free(shared)
         shared.core.setCameraDevice(label)
         self._base, self._started = self._next, time.monotonic()
         shared.core.startContinuousSequenceAcquisition(0)
@@ -126,6 +123,13 @@ class CoreCamera(CameraPort):
         number = self._base + int(tags[NUMBER_TAG]) if NUMBER_TAG in tags else self._next
         self._next = number + 1
         return Shot(frame, number, self._exposed(tags, received), received)
+
+    def _check_free(self, shared: SharedCore) -> None:
+        if shared.streaming:
+            raise DeviceError(
+                f"{shared.cfg}: {shared.streaming} takes frames, and a core streams one camera at "
+                f"a time; put {self._config.device} into a cfg file of its own."
+            )
 
     def _exposed(self, tags: Any, received: float) -> float:
         """Middle of the exposure, from what the frame's tags say, else from when it was here."""

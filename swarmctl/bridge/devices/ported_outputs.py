@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import numpy as np
 
@@ -52,7 +53,8 @@ class PortedValues(ValueOutput):
         try:
             self.safe()
         except BaseException:
-            self._connection.close()
+            with suppress(DeviceError):  # the first failure says more
+                self._connection.close()
             raise
 
     def disconnect(self) -> None:
@@ -140,7 +142,8 @@ class PortedPattern(PatternOutput):
         try:
             self.safe()
         except BaseException:
-            self._connection.close()
+            with suppress(DeviceError):  # the first failure says more
+                self._connection.close()
             raise
 
     def disconnect(self) -> None:

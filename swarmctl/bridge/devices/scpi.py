@@ -57,6 +57,8 @@ class VisaLines(Lines):
                 write_termination=where.end,
                 timeout=1000 * where.timeout,
             )
+            if not self._resource.session:  # PyVISA-sim says so and raises nothing
+                raise DeviceError(f"{self.name}: opening failed: there is no such resource.")
 
     def tell(self, text: str) -> None:
         """Send a line; what was left of a failed exchange is thrown away first."""
@@ -69,7 +71,7 @@ class VisaLines(Lines):
         """Return the next line."""
         with device_errors(self.name, "reading an answer"):
             try:
-                return str(self._resource.read()).strip()
+                answer: bytes = self._resource.read_raw()
             except Exception as error:
                 self._unread = True
                 if self._is_timeout(error):
@@ -77,6 +79,10 @@ class VisaLines(Lines):
                         f"{self.name}: no answer within {self._resource.timeout / 1000:g} s."
                     ) from None
                 raise
+        try:
+            return answer.decode("ascii").strip()
+        except UnicodeDecodeError:
+            raise DeviceError(f"{self.name}: answered {answer[:40]!r}, which is no text.") from None
 
     def clear(self) -> None:
         """Read until nothing comes any more."""
