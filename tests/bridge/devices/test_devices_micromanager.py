@@ -18,7 +18,7 @@ from swarmctl.testing import check_device
 
 CAMERA = {"exposure": "10 ms", "height": 512, "width": 512}
 
-PARTS = '''
+PARTS = """
 import time
 import numpy as np
 from pymmcore_plus.experimental.unicore import SimpleCameraDevice, SLMDevice
@@ -73,7 +73,7 @@ class Modulator(SLMDevice):
 
     def get_exposure(self):
         return EXPOSURES[-1]
-'''
+"""
 
 
 @pytest.fixture
@@ -218,9 +218,13 @@ def test_a_camera_that_dies_or_hangs_in_its_thread_times_out(
     camera.connect()
     parts.FAULT.update(after=2, hang=hang)
     camera.start()
-    with pytest.raises(DeviceTimeoutError, match=says):
+
+    def until_it_fails() -> None:
         for _ in range(3):
             camera.newest(0.5)
+
+    with pytest.raises(DeviceTimeoutError, match=says):
+        until_it_fails()
     camera.disconnect()
 
 
@@ -327,7 +331,7 @@ def test_the_interface_of_adapters_is_asked_of_them(demo_cfg: Path, tmp_path: Pa
 def test_a_process_that_leaves_devices_open_ends_without_aborting(
     demo_cfg: Path, parts: Any
 ) -> None:
-    """Without the clean-up at exit about half the processes abort, with status 134."""
+    """Without the clean-up at exit such processes abort now and then, with status 134."""
     code = (
         "import sys\n"
         "from swarmctl.bridge.devices.drivers import driver_config as make\n"
@@ -340,7 +344,7 @@ def test_a_process_that_leaves_devices_open_ends_without_aborting(
         "    camera.connect(); camera.start(); camera.newest(5)\n"
         "assert 'jax' not in sys.modules\n"
     )
-    for _ in range(3):
+    for _ in range(2):
         ran = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
         )
