@@ -54,6 +54,7 @@ class Rig:
         steering: how commands become orders.
         calibration: path of the calibration file.
         digest: of the file's text.
+        hardware_digest: of its camera and outputs without their limits: what a calibration is of.
     """
 
     name: str
@@ -69,6 +70,15 @@ class Rig:
     steering: SteeringConfig
     calibration: Path
     digest: str
+    hardware_digest: str
+
+    def output(self, name: str) -> OutputEntry:
+        """Return an output by its name. Raises UnknownNameError."""
+        for entry in self.outputs:
+            if entry.name == name:
+                return entry
+        names = [entry.name for entry in self.outputs]
+        raise UnknownNameError(f"The rig has no output {name!r}. {nearest(name, names)}")
 
 
 SECTIONS = (
@@ -135,7 +145,16 @@ def rig_from_tables(tables: Mapping[str, Any], folder: Path) -> Rig:
         steering=build(SteeringConfig, tables.get("steering", {}), "steering"),
         calibration=folder / str(tables.get("calibration", "calibration.toml")),
         digest=_digest(tables),
+        hardware_digest=_digest({"camera": tables["camera"], "outputs": _devices(tables)}),
     )
+
+
+def _devices(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs without what may be changed without calibrating anew."""
+    return {
+        name: {k: v for k, v in table.items() if k != "limits"}
+        for name, table in tables["outputs"].items()
+    }
 
 
 def _output(name: str, table: Any) -> OutputEntry:
