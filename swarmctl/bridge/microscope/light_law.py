@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from swarmctl.bridge.calibration import SpeedLaw, TurnLaw
+from swarmctl.bridge.orders import Profile
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,7 +68,7 @@ class SpotReach:
     def of(
         cls,
         spot_radius: float,
-        profile: Literal["gaussian", "top-hat"],
+        profile: Profile,
         colloid_radius: float | None,
         distance_max: float,
     ) -> SpotReach:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from swarmctl.bridge.orders import Profile
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_positive
 
@@ -25,9 +26,7 @@ class SteeringConfig:
         "field. If left out: speed and turn_rate of light, field of other outputs",
     )
     spot_radius: float = key(3.0, "radius w of a spot in the sample", "um")
-    profile: Literal["gaussian", "top-hat"] = key(
-        "gaussian", "profile of a spot: exp(-2 d^2/w^2), or even up to d = w"
-    )
+    profile: Profile = key("gaussian", "profile of a spot: exp(-2 d^2/w^2), or even up to d = w")
     feels: Literal["disc", "point"] = key(
         "disc",
         "disc: the mean light over a colloid, turned by the centre of that light; point: the light "
@@ -45,6 +44,9 @@ class SteeringConfig:
     lead: float | None = key(
         None, "spots are drawn where colloids will be; if left out, the measured delay", "s"
     )
+    spot_error_max: float = key(
+        3.0, "how far a projected spot may lie from where it should, px of the image"
+    )
     blind: int = key(1, "frames in a row in which a colloid may be missing and keeps its light")
     bias: tuple[str, ...] = key((), "channels of the supply for steady currents, one per coil")
     amplitude: tuple[str, ...] = key((), "channels for amplitudes of currents, one per coil")
@@ -57,6 +59,7 @@ class SteeringConfig:
             spot_radius=self.spot_radius,
             quadrant_radius=self.quadrant_radius,
             heading_time=self.heading_time,
+            spot_error_max=self.spot_error_max,
         )
         for name in ("offset_max", "turning_speed"):
             value = getattr(self, name)

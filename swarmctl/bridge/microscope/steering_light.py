@@ -140,7 +140,8 @@ class LightSteering(Steering):
             for k, (a, b) in enumerate(_QUADRANTS)
         ]  # fmt: skip
         parts = ("position", "radius", "power", "colloid")
-        return Spots(*(np.concatenate([getattr(s, part) for s in spots]) for part in parts))
+        joined = (np.concatenate([getattr(s, part) for s in spots]) for part in parts)
+        return Spots(*joined, profile=self._config.profile)
 
     def _spots(self, aim: Aim, power: Floats, place: Floats, radius: float) -> Spots:
         """Spots for those that may be lit and whose spot lies on the pattern."""
@@ -149,7 +150,7 @@ class LightSteering(Steering):
         on = (position >= -0.5).all(axis=1) & (position < [width - 0.5, height - 0.5]).all(axis=1)
         lit = np.flatnonzero(aim.acts & on & (power > 0))
         size = np.full(len(lit), radius * self._scale)
-        return Spots(position[lit], size, power[lit], aim.identity[lit])
+        return Spots(position[lit], size, power[lit], aim.identity[lit], self._config.profile)
 
     def _wanted(self, command: Command, aim: Aim) -> tuple[Floats, Floats]:
         """Speed [N] µm/s and turn rate [N] rad/s that a command comes to for colloids as they lie.
@@ -194,7 +195,9 @@ class LightSteering(Steering):
         offset = place - aim.position[slots]
         power = spots.power[known]
         if command.channels & DIRECT:
-            values: dict[str, Any] = {"power": np.bincount(slots, power, count)}
+            values: dict[str, Any] = {}
+            if command.power is not None:
+                values["power"] = np.bincount(slots, power, count)
             if command.spot_offset is not None:
                 values["spot_offset"] = np.column_stack(
                     [np.bincount(slots, offset[:, k], count) for k in range(2)]
