@@ -21,6 +21,8 @@ class Evidence:
         spot_error: px, how far a spot that was projected lay from where it should; None where there
             is no pattern.
         spot_error_max: px, what is allowed.
+        rig: digest of the rig file that the calibration was made with; "" if that is not known,
+            with which nothing can be armed.
     """
 
     calibration: str
@@ -28,6 +30,7 @@ class Evidence:
     expires: float
     spot_error: float | None
     spot_error_max: float
+    rig: str = ""
 
 
 class Gatekeeper(ABC):
@@ -45,7 +48,7 @@ class Gatekeeper(ABC):
 
     @abstractmethod
     def arm(self, operator: str, evidence: Evidence | None) -> None:
-        """Let a person arm it: CONFIGURED → ARMED.
+        """Let a person arm it: CONFIGURED → ARMED, or ARMED → ARMED after probing.
 
         `evidence` may be None for what calibration itself needs: then outputs obey the narrower
         limits of the rig's section for probing. Raises ArmingError, saying every reason.

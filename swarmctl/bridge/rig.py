@@ -28,12 +28,22 @@ LIMITS = {"pattern": PatternLimits, "values": ValueLimits}
 
 @dataclass(frozen=True)
 class OutputEntry:
-    """An output of a rig: its driver's configuration, its limits, and whether it is the mock."""
+    """An output of a rig.
+
+    Attributes:
+        name: in the rig.
+        driver: its driver's configuration.
+        limits: what it may do.
+        mock: whether it is the mock.
+        unguarded: why it does no harm that the device stays as it is when the supervisor dies;
+            required of a device that has no time-out of its own.
+    """
 
     name: str
     driver: Any
     limits: PatternLimits | ValueLimits
     mock: bool = False
+    unguarded: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class Rig:
         steering: how commands become orders.
         calibration: path of the calibration file.
         digest: of the file's text.
+        hardware_digest: of its camera and outputs without their limits: what a calibration is of.
     """
 
     name: str
@@ -69,6 +80,15 @@ class Rig:
     steering: SteeringConfig
     calibration: Path
     digest: str
+    hardware_digest: str
+
+    def output(self, name: str) -> OutputEntry:
+        """Return an output by its name. Raises UnknownNameError."""
+        for entry in self.outputs:
+            if entry.name == name:
+                return entry
+        names = [entry.name for entry in self.outputs]
+        raise UnknownNameError(f"The rig has no output {name!r}. {nearest(name, names)}")
 
 
 SECTIONS = (
@@ -135,7 +155,16 @@ def rig_from_tables(tables: Mapping[str, Any], folder: Path) -> Rig:
         steering=build(SteeringConfig, tables.get("steering", {}), "steering"),
         calibration=folder / str(tables.get("calibration", "calibration.toml")),
         digest=_digest(tables),
+        hardware_digest=_digest({"camera": tables["camera"], "outputs": _devices(tables)}),
     )
+
+
+def _devices(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs without what may be changed without calibrating anew."""
+    return {
+        name: {k: v for k, v in table.items() if k not in ("limits", "unguarded")}
+        for name, table in tables["outputs"].items()
+    }
 
 
 def _output(name: str, table: Any, folder: Path) -> OutputEntry:
@@ -145,10 +174,13 @@ def _output(name: str, table: Any, folder: Path) -> OutputEntry:
     keys = dict(table)
     mock = _truth(keys.pop("mock", False), f"{where}.mock")
     limits = keys.pop("limits", None)
+    unguarded = str(keys.pop("unguarded", ""))
     driver = driver_config(keys, ("pattern", "values"), where, folder)
     if not isinstance(limits, Mapping):
         raise ConfigError(f"{where}: limits are required; give [{where}.limits].")
-    return OutputEntry(name, driver, build(LIMITS[driver.role], limits, f"{where}.limits"), mock)
+    return OutputEntry(
+        name, driver, build(LIMITS[driver.role], limits, f"{where}.limits"), mock, unguarded
+    )
 
 
 def _truth(value: Any, where: str) -> bool:

@@ -205,6 +205,11 @@ engines.register(
 )
 
 engines.register(
+    "microscope",
+    "swarmctl.bridge.microscope.engine:MicroscopeEngine",
+    "a microscope: camera, tracking, and outputs behind a supervisor, as a rig file names them",
+)
+engines.register(
     "espresso",
     "swarmctl.engines.espresso_engine:EspressoEngine",
     "the same worlds on ESPResSo, if that is installed; one swarm per process",

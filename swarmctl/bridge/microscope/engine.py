@@ -1,0 +1,431 @@
+"""The engine "microscope": a camera that is looked through, and outputs that drive colloids."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from swarmctl.bridge.calibration import Calibration, read_calibration
+from swarmctl.bridge.devices.contract import Camera
+from swarmctl.bridge.gatekeeper import Gatekeeper
+from swarmctl.bridge.microscope.config import MicroscopeConfig, microscope_spec
+from swarmctl.bridge.microscope.eyes import Eyes, FrameRecord, Look
+from swarmctl.bridge.microscope.holding import at_rest, holder, mean_command
+from swarmctl.bridge.microscope.parts import (
+    Parts,
+    box_view,
+    make_eyes,
+    make_gatekeeper,
+    make_steering,
+)
+from swarmctl.bridge.microscope.probing import Bench
+from swarmctl.bridge.microscope.spot_check import arm
+from swarmctl.bridge.microscope.steering import Aim, Steering
+from swarmctl.bridge.microscope.timing import Latencies
+from swarmctl.bridge.orders import Order, Standing
+from swarmctl.bridge.rig import read_rig
+from swarmctl.bridge.vision.swarm import swarm_state
+from swarmctl.core.command import Command, check_command
+from swarmctl.core.config import build
+from swarmctl.core.contracts import Engine, Status, Transition
+from swarmctl.core.errors import (
+    ArmingError,
+    CapabilityError,
+    CommandError,
+    DeviceError,
+    DeviceTimeoutError,
+    SwarmctlError,
+)
+from swarmctl.core.state import SwarmState
+from swarmctl.core.world import World
+from swarmctl.engines.link.orders import changed
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """An order with what it was aimed at."""
+
+    order: Order
+    aim: Aim
+
+
+class MicroscopeEngine(Engine):
+    """A microscope: frames become the state of a swarm, commands become orders to a gatekeeper.
+
+    The spec is known with nothing connected: box, species and limits are those of the world, the
+    channels those of the rig. An episode starts from what is seen; nothing is placed anywhere. In a
+    step the command is held for the control interval: every frame is tracked, and outputs are aimed
+    anew by every frame. The step ends with the first frame that was exposed a control interval
+    after the last state. What goes wrong on the way is the `fault` of the step's status; then the
+    outputs are safe and stay so until a person clears it.
+
+    Orders have an expiry, and the gatekeeper wants a heartbeat: whoever takes longer than that
+    between two steps finds the outputs safe. The first steps are dry, so that programs are compiled
+    before anything moves.
+
+    Args:
+        world: box, species and limits; its motion is not simulated.
+        control_interval: s between states.
+        parts: camera, gatekeeper, calibration, observer, if they are not those of the rig file.
+        options: keys of `MicroscopeConfig`, such as rig="rig.toml".
+    Raises ConfigError, CapabilityError, UnknownNameError.
+    """
+
+    config_class = MicroscopeConfig
+
+    def __init__(
+        self,
+        world: World,
+        control_interval: float = 0.1,
+        *,
+        parts: Parts | None = None,
+        **options: Any,
+    ) -> None:
+        self.config = build(MicroscopeConfig, options, "engine")
+        self.rig = read_rig(self.config.rig)
+        self.spec = microscope_spec(world, self.rig, control_interval)
+        self.dry = self.config.dry
+        self.excluded: frozenset[int] = frozenset()
+        self.latencies = Latencies()
+        self._parts = parts or Parts()
+        self._clock = self._parts.clock
+        self._hold = holder(self.spec, self.rig.output(self.rig.steering.output).limits)
+        self._warm = self.config.dry_steps
+        self._open = self._running = False
+        self._number = self._step = self._poor = 0
+        self._started = self._state_time = 0.0
+        self._unordered = False
+        self._sent: dict[int, _Sent] = {}
+        self._look: Look
+        self._camera: Camera
+        self._gatekeeper: Gatekeeper
+        self._calibration: Calibration
+        self._eyes: Eyes
+        self._steering: Steering
+
+    # What others look at
+
+    @property
+    def look(self) -> Look | None:
+        """The last frame, what was found in it, and the tracks; None before the first."""
+        return self._look if self._open and hasattr(self, "_look") else None
+
+    @property
+    def gatekeeper(self) -> Gatekeeper:
+        """Who owns the outputs; the rig is connected if it is not yet."""
+        self.open()
+        return self._gatekeeper
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration in use; the rig is connected if it is not yet."""
+        self.open()
+        return self._calibration
+
+    # The rig
+
+    def open(self) -> None:
+        """Connect camera and gatekeeper, unless that is done. Outputs are safe then.
+
+        Raises DeviceError, CalibrationError, MissingExtraError.
+        """
+        if self._open:
+            return
+        rig, parts = self.rig, self._parts
+        self._calibration = parts.calibration or read_calibration(rig.calibration)
+        view = box_view(self._calibration, rig, self.spec, self.config.origin)
+        self._steering = make_steering(rig, self._calibration, self.spec, view)
+        self._camera = parts.camera or rig.camera.build()
+        self._gatekeeper = parts.gatekeeper or make_gatekeeper(self.config.rig)
+        try:
+            self._camera.connect(rig.mock_camera)
+            self._eyes = make_eyes(self._camera, rig, self._calibration, self.spec, view,
+                                   self.config, self._clock)  # fmt: skip
+            self._gatekeeper.open()
+            self._camera.start()
+        except BaseException:
+            self._let_go()
+            raise
+        self._open = True
+
+    def arm(self, operator: str) -> None:
+        """Arm the outputs for a person: spots are looked for where the calibration says.
+
+        Raises ArmingError with every reason against it.
+        """
+        self.open()
+        bench = Bench(
+            self._camera, self._gatekeeper, self.rig, self._clock,
+            self.config.heartbeat, self.config.frame_timeout, self._number,
+        )  # fmt: skip
+        try:
+            arm(bench, self._gatekeeper, self.rig, self._calibration, operator)
+        finally:
+            self._number = bench.number
+
+    # The contract
+
+    def reset(self, seed: int) -> SwarmState:
+        """Start an episode from what is seen, after waiting for colloids; the seed does nothing.
+
+        Raises ArmingError if the outputs may not be used, DeviceTimeoutError if too few colloids
+        are seen, DeviceError, CalibrationError.
+        """
+        self._running = False
+        self.open()
+        self._flush()
+        self._ready()
+        self._eyes.forget()
+        self._sent.clear()
+        self._gatekeeper.receipts()
+        self._watch()
+        self._step = self._poor = 0
+        self._started = self._state_time = self._look.shot.exposed
+        self._running = True
+        return self._state(self.spec.control_interval)
+
+    def _ready(self) -> None:
+        """See that the outputs may be used, unless everything is dry."""
+        if self.dry:
+            return
+        report = self._gatekeeper.report()
+        if report.standing is Standing.CONFIGURED and self.config.operator:
+            self.arm(self.config.operator)
+            report = self._gatekeeper.report()
+        if report.standing not in (Standing.ARMED, Standing.ACTIVE):
+            why = f": {report.fault}" if report.fault else ""
+            raise ArmingError(
+                f"the outputs are {report.standing.name}{why}; a person has to "
+                f"{'clear and arm' if report.fault else 'arm'} them, or run it dry."
+            )
+
+    def _watch(self) -> None:
+        """Wait until enough colloids have been tracked for long enough."""
+        config, begin, first = self.config, self._clock(), None
+        while True:
+            self._see()
+            now = self._look.shot.exposed
+            first = now if first is None else first
+            count = int(self._look.tracks.present.sum())
+            if count >= config.colloids_least and now - first >= config.settle:
+                return
+            if self._clock() - begin > config.start_timeout:
+                raise DeviceTimeoutError(
+                    f"rig {self.rig.name!r}: {count} colloids are tracked after "
+                    f"{config.start_timeout:g} s, {config.colloids_least} are needed; look at the "
+                    "image, its focus and the detector's keys."
+                )
+
+    def step(self, command: Command) -> Transition:
+        """Hold a command for one control interval.
+
+        `status.info` holds `limited` bool [N], whose request was cut; `interval` s, and `late` s by
+        which it was too long, `missed_deadline` if by more than a frame; `dropped` frames;
+        `left_out`, colloids without a slot; `found`; `orders` and how many of them were
+        `confirmed`; `dry`; `latency`, s by name. Raises CommandError, CapabilityError, and
+        SwarmctlError before the first reset and after a fault.
+        """
+        if not self._running:
+            raise SwarmctlError(
+                "engine 'microscope': call reset(seed) before a step, and after a fault."
+            )
+        check_command(command, self.spec)
+        dry = self.dry or self._warm > 0
+        self._warm = max(self._warm - 1, 0)
+        first, planned = self._number + 1, at_rest(command)
+        dropped, start = 0, self._state_time
+        end = start + self.spec.control_interval - self._camera.spec.period / 2
+        done: list[Command] = []
+        try:
+            while True:
+                planned = self._act(command, dry)
+                self._see()
+                dropped += self._look.dropped
+                done += self._receive(first, command)
+                if self._look.shot.exposed >= end:
+                    break
+        except (CommandError, CapabilityError):
+            raise
+        except SwarmctlError as error:
+            return self._failed(command, done, str(error))
+        except BaseException as error:
+            self._halt(f"{type(error).__name__}: {error}")
+            raise
+        self._step += 1
+        self._state_time = self._look.shot.exposed
+        interval = self._state_time - start
+        applied = at_rest(planned) if dry else mean_command(done) if done else planned
+        late = interval - self.spec.control_interval
+        timing = self._look.timing
+        info = {
+            "limited": changed(command, applied, self.spec.capacity) & (not dry),
+            "interval": interval,
+            "late": late,
+            "missed_deadline": late > self._camera.spec.period,
+            "dropped": dropped,
+            "left_out": self._look.tracks.ignored,
+            "found": self._look.found,
+            "orders": self._number - first + 1,
+            "confirmed": len(done),
+            "dry": dry,
+            "latency": {"frame": timing.received - timing.exposed,
+                        "tracking": timing.tracked - timing.received},
+        }  # fmt: skip
+        return Transition(self._state(interval), self._put(applied), Status(info=info))
+
+    def stop(self, reason: str) -> None:
+        """Bring the outputs to their safe values; the engine can be reset afterwards."""
+        self._running = False
+        if not self._open:
+            return
+        self._flush()
+        if self._gatekeeper.report().standing is Standing.ACTIVE:
+            self._gatekeeper.rest(reason)
+
+    def close(self) -> None:
+        """Make the outputs safe and let go of the rig; may be called twice."""
+        self._running = False
+        if self._open:
+            self._open = False
+            self._let_go()
+
+    def _let_go(self) -> None:
+        try:
+            self._gatekeeper.close()
+        finally:
+            self._camera.stop()
+            self._camera.disconnect()
+
+    # One frame
+
+    def _see(self) -> None:
+        """Wait for a frame and track. Raises DeviceError for too few colloids, and a fault."""
+        self._flush()
+        self._look = self._eyes.look(self._beat)
+        self._unordered = True
+        self._poor = self._poor + 1 if self._look.found < self.rig.supervisor.least_found else 0
+        if self._running and self._poor >= self.rig.supervisor.poor_frames:
+            raise DeviceError(
+                f"{self._look.found} colloids were found in {self._poor} frames in a row, "
+                f"{self.rig.supervisor.least_found} have to be there."
+            )
+
+    def _beat(self, shot: Any) -> None:
+        if shot is not None:
+            self._gatekeeper.beat(shot.number, shot.exposed)
+        report = self._gatekeeper.report()
+        if self._running and not self.dry and report.standing is Standing.FAULT:
+            raise DeviceError(f"the supervisor has made the outputs safe: {report.fault}.")
+
+    def _act(self, command: Command, dry: bool) -> Command:
+        """Send the command as an order that rests on the last look; return what it comes to."""
+        look, rig = self._look, self.rig
+        acts = np.isin(look.tracks.identity, list(self.excluded), invert=True) & look.tracks.present
+        held = self._hold(command, acts)
+        lead = self._lead(look)
+        aim = Aim.at(look.tracks, lead, rig.steering.blind, self.excluded)
+        outputs = self._steering.order(held, aim)
+        planned = self._steering.applied(outputs, held, aim)
+        if not dry:
+            self._activate()
+        self._number += 1
+        now = self._clock()
+        order = Order(
+            number=self._number,
+            frame=look.shot.number,
+            exposed=look.shot.exposed,
+            issued=now,
+            expires=now + rig.supervisor.expiry,
+            found=look.found,
+            outputs=outputs,
+            dry=dry,
+        )
+        self._gatekeeper.send(order)
+        self._sent[self._number] = _Sent(order, aim)
+        timing = dataclasses.replace(look.timing, issued=now)
+        self.latencies.add(timing)
+        self._unordered = False
+        if self._parts.observer is not None:
+            self._parts.observer(FrameRecord(dataclasses.replace(look, timing=timing), order))
+        return planned
+
+    def _activate(self) -> None:
+        report = self._gatekeeper.report()
+        if report.standing is Standing.ARMED:
+            self._gatekeeper.activate()
+        elif report.standing is not Standing.ACTIVE:
+            raise ArmingError(
+                f"the outputs are {report.standing.name}{': ' * bool(report.fault)}{report.fault}."
+            )
+
+    def _lead(self, look: Look) -> float:
+        """Seconds from the exposure to the light of an order that is sent now."""
+        given = self.rig.steering.lead
+        if given is not None:
+            return given
+        return self._clock() - look.shot.exposed + self._calibration.delay.to_light
+
+    def _receive(self, first: int, command: Command) -> list[Command]:
+        """What receipts of the orders from number `first` on say that was done."""
+        done = []
+        for receipt in self._gatekeeper.receipts():
+            sent = self._sent.pop(receipt.number, None)
+            if sent is None:
+                continue
+            self.latencies.confirm(receipt, sent.order.issued)
+            if receipt.number >= first:
+                done.append(self._steering.applied(receipt.sent, command, sent.aim))
+        for number in [n for n in self._sent if n < self._number - 64]:
+            del self._sent[number]
+        return done
+
+    def _flush(self) -> None:
+        """Tell the observer of the last frame, if it has got no order."""
+        if self._unordered and self._parts.observer is not None:
+            self._parts.observer(FrameRecord(self._look, None))
+        self._unordered = False
+
+    # States
+
+    def _state(self, interval: float) -> SwarmState:
+        state = swarm_state(self._look.tracks, self.spec, self._started, self._step)
+        barred = np.isin(self._look.tracks.identity, list(self.excluded))
+        kind = np.dtype(self.spec.dtype)
+        return jax.device_put(
+            dataclasses.replace(
+                state,
+                interval=np.asarray(interval, kind),
+                controllable=np.asarray(state.controllable) & ~barred,
+            )
+        )
+
+    def _put(self, command: Command) -> Command:
+        kind = np.dtype(self.spec.dtype)
+        return jax.device_put(
+            jax.tree.map(lambda x: x if x.dtype == bool else np.asarray(x, kind), command)
+        )
+
+    def _failed(self, command: Command, done: list[Command], fault: str) -> Transition:
+        """The last state once more, at rest, with what went wrong; outputs are made safe."""
+        self._halt(fault)
+        self._step += 1
+        last = self._state(self.spec.control_interval)
+        still = np.zeros((self.spec.capacity, 2), self.spec.dtype)
+        state = dataclasses.replace(
+            last, velocity=jax.device_put(still), angular_velocity=jax.device_put(still[:, 0])
+        )
+        applied = mean_command(done) if done else at_rest(jax.tree.map(np.asarray, command))
+        return Transition(state, self._put(applied), Status(fault=fault))
+
+    def _halt(self, reason: str) -> None:
+        """Stop for good: a person has to clear it."""
+        self._running = False
+        try:
+            if not self.dry:
+                self._gatekeeper.stop(reason)
+        except SwarmctlError:
+            pass  # the supervisor has gone; the devices' own timeouts act
