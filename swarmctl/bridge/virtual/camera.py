@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
-import numpy as np
-
-from swarmctl.bridge.devices.contract import Camera, CameraSpec, Shot
+from swarmctl.bridge.devices.contract import Shot
+from swarmctl.bridge.devices.keys import camera_spec
+from swarmctl.bridge.devices.ported_camera import PortedCamera
+from swarmctl.bridge.devices.ports import CameraPort
 from swarmctl.bridge.virtual.connection import Connection
-from swarmctl.bridge.virtual.shared_memory import Entry, pixel_type
+from swarmctl.bridge.virtual.shared_memory import Entry
 from swarmctl.core.config import key
-from swarmctl.core.errors import ConfigError, DeviceError, DeviceTimeoutError, require_positive
+from swarmctl.core.errors import DeviceError
 
 PAUSE = 0.0005
 """s between two looks for a new frame."""
@@ -22,9 +23,10 @@ PAUSE = 0.0005
 
 @dataclass(frozen=True)
 class VirtualCameraConfig:
-    """The camera of a virtual laboratory; the keys but `address` say what it must be."""
+    """The camera of a virtual laboratory; the keys but `address` say what it has to be."""
 
     role: ClassVar[str] = "camera"
+    package: ClassVar[str] = ""
 
     address: Path = key(Path("address.json"), "file that a running virtual laboratory wrote")
     width: int = key(512, "pixels in a row")
@@ -33,149 +35,71 @@ class VirtualCameraConfig:
     exposure: float = key(0.01, "of a frame", "s")
     period: float = key(0.05, "from frame to frame", "s")
 
-    def __post_init__(self) -> None:
-        require_positive("virtual-camera", exposure=self.exposure, period=self.period)
-        if min(self.width, self.height) < 8 or not 1 <= self.bits <= 16:
-            raise ConfigError("virtual-camera: at least 8 x 8 px of 1 to 16 bits.")
-
-    def build(self) -> VirtualCamera:
-        """Return the camera, not yet connected."""
-        return VirtualCamera(self)
-
-
-@final
-class VirtualCamera(Camera):
-    """Gives the frames of a virtual laboratory, or as its mock frames of noise."""
-
-    def __init__(self, config: VirtualCameraConfig) -> None:
-        self.config = config
-        self.spec = CameraSpec(
-            "virtual camera",
-            config.height,
-            config.width,
-            config.bits,
-            config.exposure,
-            config.period,
+    def build(self) -> PortedCamera:
+        """Return the camera, not connected."""
+        spec = camera_spec(
+            "virtual camera", self.height, self.width, self.bits, self.exposure, self.period
         )
-        self._source: _Laboratory | _Noise | None = None
-        self._running = False
-
-    def connect(self, mock: bool = False) -> None:
-        """Open the connection. Raises DeviceError if the laboratory's camera is another."""
-        self.disconnect()
-        self._source = _Noise(self.spec) if mock else _Laboratory(self.config)
-
-    def disconnect(self) -> None:
-        """Let go of it; may be called twice."""
-        self.stop()
-        if self._source is not None:
-            self._source.close()
-            self._source = None
-
-    def start(self) -> None:
-        """Begin to take frames. Raises DeviceError."""
-        self._connected().start()
-        self._running = True
-
-    def newest(self, timeout: float) -> Shot:
-        """Wait up to `timeout` s for a new frame; in lockstep ask for the next one.
-
-        Raises DeviceTimeoutError if none comes, DeviceError if the laboratory has gone.
-        """
-        source = self._connected()
-        if not self._running:
-            raise DeviceError("virtual camera: start it before asking for frames.")
-        return source.newest(timeout)
-
-    def stop(self) -> None:
-        """Take no more frames; may be called twice."""
-        if self._running and self._source is not None:
-            with contextlib.suppress(DeviceError):
-                self._source.stop()
-        self._running = False
-
-    def _connected(self) -> _Laboratory | _Noise:
-        if self._source is None:
-            raise DeviceError("virtual camera: connect it first.")
-        return self._source
+        return PortedCamera(spec, LaboratoryFrames(self))
 
 
 @final
-class _Laboratory:
-    """Frames of a laboratory's process."""
+class LaboratoryFrames(CameraPort):
+    """Frames out of the shared memory of a virtual laboratory.
+
+    In lockstep, asking for the next frame is what lets the time go on.
+    """
 
     def __init__(self, config: VirtualCameraConfig) -> None:
-        self._lab = Connection(config.address, VirtualCameraConfig.role)
-        for name, found in self._lab.about["camera"].items():
-            wanted = getattr(config, name)
-            if abs(found - wanted) > 1e-9:
-                self._lab.close()
-                raise DeviceError(
-                    f"virtual camera: the laboratory's has {name} {found:g}, the rig says "
-                    f"{wanted:g}; correct the rig."
-                )
-        self._seen = self._lab.frames.newest
+        self._config = config
+        self._lab: Connection | None = None
+        self._seen = 0
+
+    def open(self) -> None:
+        """Connect, and compare the laboratory's camera with the keys."""
+        self._lab = Connection(self._config.address, "camera")
+        self._lab.compare("camera", self._config)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._lab is not None:
+            self._lab.close()
+            self._lab = None
 
     def start(self) -> None:
-        self._lab.ask("start")
-        self._seen = self._lab.frames.newest
+        """Begin to take frames."""
+        lab = self._opened
+        self._seen = lab.frames.newest
+        lab.ask("start")
 
     def stop(self) -> None:
-        self._lab.ask("stop")
+        """Take no more frames."""
+        with contextlib.suppress(DeviceError):  # where no laboratory is left, there are none
+            self._opened.ask("stop")
 
-    def newest(self, timeout: float) -> Shot:
-        if self._lab.lockstep and self._lab.frames.newest == self._seen:
-            self._lab.ask("frame")
-        found = self._wait(0.0 if self._lab.lockstep else timeout)
+    def newest(self, timeout: float) -> Shot | None:
+        """Wait for a frame; in lockstep make the time go on until one comes."""
+        lab = self._opened
+        if lab.lockstep and lab.frames.newest == self._seen:
+            lab.ask("frame")
+        found = self._wait(lab, 0.0 if lab.lockstep else timeout)
+        if found is None:
+            return None
         self._seen = found.serial
-        received = found.due if self._lab.lockstep else time.monotonic()
-        found.image.flags.writeable = False
+        received = found.due if lab.lockstep else time.monotonic()
         return Shot(found.image, found.number, found.time, received)
 
-    def _wait(self, timeout: float) -> Entry:
+    def _wait(self, lab: Connection, timeout: float) -> Entry | None:
         end = time.monotonic() + timeout
-        while (found := self._lab.frames.latest(self._seen)) is None:
+        while (found := lab.frames.latest(self._seen)) is None:
             left = end - time.monotonic()
             if left <= 0:
-                self._lab.check()
-                raise DeviceTimeoutError(f"virtual camera: no new frame within {timeout:g} s.")
+                lab.check()
+                return None
             time.sleep(min(PAUSE, left))
         return found
 
-    def close(self) -> None:
-        self._lab.close()
-
-
-@final
-class _Noise:
-    """Frames of noise, at the period, for tests without a laboratory."""
-
-    def __init__(self, spec: CameraSpec) -> None:
-        self._spec = spec
-        self._random = np.random.default_rng(0)
-        self._begun = self._number = 0.0
-
-    def start(self) -> None:
-        self._begun, self._number = time.monotonic(), 0.0
-
-    def stop(self) -> None:
-        """Nothing has to be stopped."""
-
-    def newest(self, timeout: float) -> Shot:
-        period = self._spec.period
-        came = (time.monotonic() - self._begun) // period
-        if came <= self._number:
-            wait = self._begun + (self._number + 1) * period - time.monotonic()
-            time.sleep(max(0.0, min(wait, timeout)))
-            if wait > timeout:
-                raise DeviceTimeoutError(f"virtual camera: no new frame within {timeout:g} s.")
-            came = self._number + 1
-        self._number = came
-        top = 2**self._spec.bits
-        shape = (self._spec.height, self._spec.width)
-        frame = self._random.integers(0, top, shape, pixel_type(self._spec.bits))
-        exposed = self._begun + came * period - self._spec.exposure / 2
-        return Shot(frame, int(came), exposed, time.monotonic())
-
-    def close(self) -> None:
-        """Nothing has to be closed."""
+    @property
+    def _opened(self) -> Connection:
+        assert self._lab is not None, "the port is not open"
+        return self._lab

@@ -85,6 +85,16 @@ class Connection:
             raise DeviceError(f"virtual laboratory: {reply['error']}")
         return reply
 
+    def compare(self, part: str, config: object) -> None:
+        """Raise DeviceError unless the laboratory's camera or light is what the keys say."""
+        for name, found in self.about[part].items():
+            wanted = getattr(config, name)
+            if abs(found - wanted) > 1e-9:
+                raise DeviceError(
+                    f"virtual {part}: the laboratory's has {name} {found:g}, the rig says "
+                    f"{wanted:g}; correct the rig."
+                )
+
     def check(self) -> None:
         """Raise DeviceError if the laboratory has gone, or does nothing any more."""
         readable, _, _ = select.select([self._socket], [], [], 0)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
-from swarmctl.bridge.devices.contract import Interlock
+from swarmctl.bridge.devices.ported_outputs import PortedInterlock
+from swarmctl.bridge.devices.ports import InterlockPort
 from swarmctl.bridge.virtual.connection import Connection
 from swarmctl.core.config import key
-from swarmctl.core.errors import DeviceError
 
 
 @dataclass(frozen=True)
@@ -17,43 +17,35 @@ class VirtualInterlockConfig:
     """The interlock of a virtual laboratory."""
 
     role: ClassVar[str] = "interlock"
+    package: ClassVar[str] = ""
 
     address: Path = key(Path("address.json"), "file that a running virtual laboratory wrote")
 
-    def build(self) -> VirtualInterlock:
-        """Return the interlock, not yet connected."""
-        return VirtualInterlock(self)
+    def build(self) -> PortedInterlock:
+        """Return the interlock, not connected."""
+        return PortedInterlock("virtual interlock", LaboratoryInterlock(self.address))
 
 
 @final
-class VirtualInterlock(Interlock):
-    """Says whether the laboratory's interlock is closed; that of the mock always is."""
+class LaboratoryInterlock(InterlockPort):
+    """A circuit that a fault of the laboratory opens."""
 
-    name = "virtual interlock"
-
-    def __init__(self, config: VirtualInterlockConfig) -> None:
-        self.config = config
+    def __init__(self, address: Path) -> None:
+        self._address = address
         self._lab: Connection | None = None
-        self._mock = False
 
-    def connect(self, mock: bool = False) -> None:
-        """Open the connection. Raises DeviceError."""
-        self.disconnect()
-        self._mock = mock
-        if not mock:
-            self._lab = Connection(self.config.address, VirtualInterlockConfig.role)
+    def open(self) -> None:
+        """Connect."""
+        self._lab = Connection(self._address, "interlock")
 
-    def disconnect(self) -> None:
-        """Let go of it; may be called twice."""
+    def close(self) -> None:
+        """Hang up."""
         if self._lab is not None:
             self._lab.close()
-        self._lab, self._mock = None, False
+            self._lab = None
 
     def closed(self) -> bool:
-        """Whether the circuit is closed. Raises DeviceError."""
-        if self._lab is None:
-            if not self._mock:
-                raise DeviceError("virtual interlock: connect it first.")
-            return True
+        """Whether it is closed."""
+        assert self._lab is not None, "the port is not open"
         self._lab.check()
         return self._lab.board.interlock

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
-import numpy as np
-
-from swarmctl.bridge.devices.contract import Channel, OutputSpec, Pattern, PatternOutput
+from swarmctl.bridge.devices.contract import Pattern
+from swarmctl.bridge.devices.keys import pattern_spec
+from swarmctl.bridge.devices.ported_outputs import PortedPattern
+from swarmctl.bridge.devices.ports import PatternPort
 from swarmctl.bridge.virtual.connection import Connection
 from swarmctl.bridge.virtual.sample_config import LIGHT_UNIT
 from swarmctl.core.config import key
-from swarmctl.core.errors import (
-    ConfigError,
-    DeviceError,
-    DeviceTimeoutError,
-    require_not_negative,
-    require_positive,
-)
+from swarmctl.core.errors import DeviceTimeoutError, require_positive
 
 PAUSE = 0.0005
 """s between two looks whether a pattern is shown."""
@@ -28,110 +22,78 @@ PAUSE = 0.0005
 
 @dataclass(frozen=True)
 class VirtualLightConfig:
-    """The light of a virtual laboratory; the keys but `address` and `patience` say what it is."""
+    """The light of a virtual laboratory; width, height and full say what it has to be."""
 
     role: ClassVar[str] = "pattern"
+    package: ClassVar[str] = ""
 
     address: Path = key(Path("address.json"), "file that a running virtual laboratory wrote")
     width: int = key(512, "pixels in a row")
     height: int = key(512, "rows")
     full: float = key(1.0, "light of a full pixel", LIGHT_UNIT)
-    timeout: float = key(0.5, "without a new pattern it goes dark after this time; 0: never", "s")
+    own_timeout: float | None = key(
+        None, "without a pattern for so long the light itself turns dark; never if left out", "s"
+    )
     latency: float = key(0.02, "usual time until a pattern is shown", "s")
     patience: float = key(1.0, "longest time until a pattern is shown", "s")
 
     def __post_init__(self) -> None:
-        where = "virtual-light"
-        require_positive(where, full=self.full, patience=self.patience)
-        require_not_negative(where, timeout=self.timeout, latency=self.latency)
-        if min(self.width, self.height) < 8:
-            raise ConfigError(f"{where}: at least 8 x 8 px.")
+        require_positive("virtual-light", patience=self.patience)
 
-    def build(self) -> VirtualLight:
-        """Return the light, not yet connected."""
-        return VirtualLight(self)
+    def build(self) -> PortedPattern:
+        """Return the light, not connected."""
+        spec = pattern_spec(
+            "virtual light",
+            self.height,
+            self.width,
+            LIGHT_UNIT,
+            self.full,
+            self.own_timeout,
+            self.latency,
+        )
+        return PortedPattern(spec, LaboratoryLight(self))
 
 
 @final
-class VirtualLight(PatternOutput):
-    """Shows patterns in a virtual laboratory, or as its mock keeps the last one.
-
-    Attributes:
-        shown: u8 [H,W], the last pattern.
-    """
+class LaboratoryLight(PatternPort):
+    """Patterns into the shared memory of a virtual laboratory."""
 
     def __init__(self, config: VirtualLightConfig) -> None:
-        self.config = config
-        self.spec = OutputSpec(
-            "virtual light",
-            "pattern",
-            (Channel("light", LIGHT_UNIT, 0.0, config.full, 0.0),),
-            (config.height, config.width),
-            config.timeout or None,
-            config.latency,
-        )
-        self.shown: Pattern = np.zeros((config.height, config.width), np.uint8)
+        self._config = config
         self._lab: Connection | None = None
-        self._mock = False
 
-    def connect(self, mock: bool = False) -> None:
-        """Open the connection and go dark. Raises DeviceError if its light is another."""
-        self.disconnect()
-        if not mock:
-            self._lab = Connection(self.config.address, "light")
-            self._compare(self._lab)
-        self._mock = mock
-        self.safe()
+    def open(self) -> None:
+        """Connect, compare the laboratory's light with the keys, and set its own timeout."""
+        self._lab = Connection(self._config.address, "light")
+        self._lab.compare("light", self._config)
+        self.set_timeout(self._config.own_timeout)
 
-    def _compare(self, lab: Connection) -> None:
-        for name, found in lab.about["light"].items():
-            wanted = getattr(self.config, name)
-            if abs(found - wanted) > 1e-9:
-                self._lab = None
-                lab.close()
-                raise DeviceError(
-                    f"virtual light: the laboratory's has {name} {found:g}, the rig says "
-                    f"{wanted:g}; correct the rig."
-                )
+    def set_timeout(self, timeout: float | None) -> None:
+        """Let the light turn dark by itself after `timeout` s without a pattern; None: never."""
+        self._opened.ask("timeout", value=timeout)
 
-    def disconnect(self) -> None:
-        """Go dark and let go of it; may be called twice."""
+    def close(self) -> None:
+        """Hang up."""
         if self._lab is not None:
-            with contextlib.suppress(DeviceError):  # where no laboratory is left, no light is
-                self.safe()
             self._lab.close()
-        self._lab, self._mock = None, False
-
-    def safe(self) -> None:
-        """Go dark; return once it is. Raises DeviceError."""
-        self.show(np.zeros_like(self.shown))
+            self._lab = None
 
     def show(self, pattern: Pattern) -> None:
-        """Project a pattern u8 [H,W]; return once it lights the sample.
-
-        In lockstep it returns at once: the light is there after its delay. Raises DeviceError, or
-        DeviceTimeoutError if it is not shown in time.
-        """
-        if pattern.shape != self.spec.shape or pattern.dtype != np.uint8:
-            raise DeviceError(
-                f"virtual light: a pattern is u8 of shape {self.spec.shape}, got {pattern.dtype} "
-                f"of shape {pattern.shape}."
-            )
-        if self._lab is None:
-            if not self._mock:
-                raise DeviceError("virtual light: connect it first.")
-        else:
-            self._lab.check()
-            clock = self._lab.clock
-            self._wait(self._lab, self._lab.patterns.write(pattern, 0, clock, clock))
-        self.shown = pattern.copy()
-
-    def _wait(self, lab: Connection, serial: int) -> None:
-        end = time.monotonic() + self.config.patience
+        """Show a pattern; return once it lights the sample, in lockstep at once."""
+        lab = self._opened
+        lab.check()
+        clock = lab.clock
+        serial = lab.patterns.write(pattern, 0, clock, clock)
+        end = time.monotonic() + self._config.patience
         while not lab.lockstep and lab.board.shown < serial:
             if time.monotonic() > end:
                 lab.check()
                 raise DeviceTimeoutError(
-                    f"virtual light: a pattern was not shown within {self.config.patience:g} s."
+                    f"virtual light: a pattern was not shown within {self._config.patience:g} s."
                 )
             time.sleep(PAUSE)
+
+    @property
+    def _opened(self) -> Connection:
+        assert self._lab is not None, "the port is not open"
+        return self._lab

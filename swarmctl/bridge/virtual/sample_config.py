@@ -41,13 +41,10 @@ class ProjectorConfig:
     full: float = key(1.0, "light of a full pixel on the sample", LIGHT_UNIT)
     visible: float = key(120.0, "electrons per exposure that full light adds to a pixel's image")
     delay: float = key(0.012, "from being told to show a pattern until the light is there", "s")
-    timeout: float = key(0.5, "without a new pattern it goes dark after this time; 0: never", "s")
 
     def __post_init__(self) -> None:
         require_positive("projector", full=self.full)
-        require_not_negative(
-            "projector", visible=self.visible, delay=self.delay, timeout=self.timeout
-        )
+        require_not_negative("projector", visible=self.visible, delay=self.delay)
         if self.width < 8 or self.height < 8:
             raise ConfigError(f"projector: at least 8 x 8 px, got {self.width} x {self.height}.")
 

@@ -9,6 +9,7 @@ the end. The process ends when it is asked to, on SIGTERM, and when the process 
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -90,11 +91,14 @@ class SampleProcess:
         """End soon."""
         self._stopped = True
 
+    @property
+    def _now(self) -> float:
+        """Time of the laboratory's clock, s."""
+        return time.monotonic() if self.pacing == "real-time" else self.sample.now
+
     def _tell(self) -> None:
-        faults = self.sample.faults
-        self._board.write(
-            self.sample.now, time.monotonic(), self.sample.shown, not faults.interlock_open
-        )
+        shown, faults = self.sample.shown_by(self._now), self.sample.faults
+        self._board.write(self.sample.now, time.monotonic(), shown, not faults.interlock_open)
 
     def _keep_time(self) -> float:
         """Go on until now; return the time until there is something to do, s."""
@@ -107,18 +111,15 @@ class SampleProcess:
             if self.sample.now + tick > time.monotonic():
                 break
             self._go_on(render=time.monotonic() - self.sample.now < period)
+        self._take_patterns()
         now = time.monotonic()
         self._publish(now)
-        ahead = self.sample.now + tick
-        if self._ready:
-            ahead = min(ahead, self._ready[0][2])
-        return ahead - now
+        arrives = self._ready[0][2] if self._ready else math.inf
+        return min(self.sample.now + tick, arrives, self.sample.next_light(now)) - now
 
     def _go_on(self, render: bool) -> None:
         """Move the sample by a tick, and take the frame that ends with it."""
-        for entry in self._patterns.since(self._taken):
-            self.sample.show(entry.serial, entry.image, entry.time)
-            self._taken = entry.serial
+        self._take_patterns()
         exposure = self.sample.advance()
         if exposure is None:
             return
@@ -134,6 +135,11 @@ class SampleProcess:
             else:
                 self._left_out += 1
         self._truth.write(exposure, camera)
+
+    def _take_patterns(self) -> None:
+        for entry in self._patterns.since(self._taken):
+            self.sample.show(entry.serial, entry.image, entry.time)
+            self._taken = entry.serial
 
     def _publish(self, now: float) -> bool:
         """Hand out the frames that have arrived by `now`; return whether there were any."""
@@ -153,6 +159,9 @@ class SampleProcess:
             self._ready.clear()
         elif asked == "frame":
             return {"came": self._next_frame()}
+        elif asked == "timeout":
+            value = message.get("value")
+            self.sample.timeout = math.inf if value is None else float(value)
         elif asked == "faults":
             now = asdict(self.sample.faults) | dict(message.get("faults", {}))
             self.sample.set_faults(build(type(self.sample.faults), now))
@@ -171,7 +180,7 @@ class SampleProcess:
             "dropped": self._dropped,
             "left_out": self._left_out,
             "stalls": self._stalls,
-            "shown": self.sample.shown,
+            "shown": self.sample.shown_by(self._now),
             "lag": time.monotonic() - self.sample.now,
         }
 
@@ -210,7 +219,6 @@ def about(config: SampleConfig, pacing: Pacing) -> dict[str, Any]:
             "width": projector.width,
             "height": projector.height,
             "full": projector.full,
-            "timeout": projector.timeout,
         },
     }
 

@@ -82,7 +82,7 @@ class Server:
             return
         try:
             send(peer, self._answer(asked, message))
-        except SwarmctlError as error:
+        except (SwarmctlError, TypeError, ValueError) as error:
             send(peer, {"error": str(error)})
 
     def _drop(self, peer: socket.socket) -> None:

@@ -76,13 +76,18 @@ class _Moment:
 
 
 class VirtualSample:
-    """A laboratory without a camera's user: it is told patterns, and hands out exposures."""
+    """A laboratory without a camera's user: it is told patterns, and hands out exposures.
+
+    Attributes:
+        timeout: s without a new pattern after which the light itself turns dark.
+    """
 
     def __init__(self, config: SampleConfig, start: float) -> None:
         """Compile and place; time begins at `start` s. Raises ConfigError, MissingExtraError."""
         self.config = config
         self.start = start
         self.faults = SampleFaults()
+        self.timeout = math.inf
         self.ticks = 0
         self.world = HiddenWorld(config.world, config.timing.tick, config.seed)
         self._form = ImageFormation(config.optics)
@@ -107,10 +112,14 @@ class VirtualSample:
         """Time of the sample, s."""
         return self.start + self.ticks * self.config.timing.tick
 
-    @property
-    def shown(self) -> int:
-        """Serial number of the pattern that lights the sample; 0 before the first."""
-        return 0 if self._shown is None else self._shown.serial
+    def shown_by(self, time: float) -> int:
+        """Serial number of the pattern that lights the sample at `time` s; 0 before the first."""
+        serial = 0 if self._shown is None else self._shown.serial
+        return max([serial, *(shown.serial for shown in self._waiting if shown.begins <= time)])
+
+    def next_light(self, time: float) -> float:
+        """When the next pattern after `time` s lights the sample; inf if none is on its way."""
+        return min((shown.begins for shown in self._waiting if shown.begins > time), default=math.inf)
 
     def set_faults(self, faults: SampleFaults) -> None:
         """Let things go wrong, or right again, from now on."""
@@ -152,10 +161,10 @@ class VirtualSample:
 
     def _light(self) -> Pattern | None:
         """The pattern that lights the sample in this tick; None in the dark."""
-        now, timeout = self.now, self.config.projector.timeout
+        now = self.now
         while self._waiting and self._waiting[0].begins <= now + 1e-9:
             self._shown = self._waiting.popleft()
-        if self._shown is None or (timeout > 0 and now - self._shown.begins > timeout):
+        if self._shown is None or now - self._shown.begins > self.timeout:
             return None
         return self._shown.pattern if self._shown.pattern.any() else None
 
