@@ -120,11 +120,11 @@ def rig_from_tables(tables: Mapping[str, Any], folder: Path) -> Rig:
     return Rig(
         name=str(tables.get("name", folder.name)),
         folder=folder,
-        camera=driver_config(camera, "camera", "camera"),
+        camera=driver_config(camera, "camera", "camera", folder),
         mock_camera=mock_camera,
-        outputs=tuple(_output(name, table) for name, table in tables["outputs"].items()),
+        outputs=tuple(_output(name, table, folder) for name, table in tables["outputs"].items()),
         interlock=(
-            driver_config(tables["interlock"], "interlock", "interlock")
+            driver_config(tables["interlock"], "interlock", "interlock", folder)
             if "interlock" in tables
             else None
         ),
@@ -138,14 +138,14 @@ def rig_from_tables(tables: Mapping[str, Any], folder: Path) -> Rig:
     )
 
 
-def _output(name: str, table: Any) -> OutputEntry:
+def _output(name: str, table: Any, folder: Path) -> OutputEntry:
     where = f"outputs.{name}"
     if not isinstance(table, Mapping):
         raise ConfigError(f"{where} must be a table, got {table!r}.")
     keys = dict(table)
     mock = _truth(keys.pop("mock", False), f"{where}.mock")
     limits = keys.pop("limits", None)
-    driver = driver_config(keys, ("pattern", "values"), where)
+    driver = driver_config(keys, ("pattern", "values"), where, folder)
     if not isinstance(limits, Mapping):
         raise ConfigError(f"{where}: limits are required; give [{where}.limits].")
     return OutputEntry(name, driver, build(LIMITS[driver.role], limits, f"{where}.limits"), mock)

@@ -33,6 +33,11 @@ def key(default: Any, doc: str, unit: str | None = None, positional: bool = Fals
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def required(doc: str, unit: str | None = None) -> Any:
+    """Declare a configuration field that has to be given, as by `key` but without a default."""
+    return dataclasses.field(metadata={"doc": doc, "unit": unit, "positional": False})
+
+
 def build(cls: type[T], data: Mapping[str, Any], path: str = "") -> T:
     """Build a configuration from a mapping (a TOML table). Unknown keys are refused with the
     nearest name.

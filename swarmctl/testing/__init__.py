@@ -6,6 +6,7 @@ was not tried.
 """
 
 from swarmctl.testing.agent_suite import check_agent
+from swarmctl.testing.device_suite import check_device
 from swarmctl.testing.engine_suite import check_engine
 from swarmctl.testing.gym_suite import check_gym_env
 from swarmctl.testing.parallel_suite import check_parallel_env
@@ -22,6 +23,7 @@ __all__ = [
     "check",
     "check_action_map",
     "check_agent",
+    "check_device",
     "check_engine",
     "check_functional",
     "check_gym_env",

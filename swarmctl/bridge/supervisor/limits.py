@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
+from swarmctl.core.config import required
 from swarmctl.core.errors import ConfigError, require_positive
-
-
-def required(doc: str, unit: str | None = None) -> Any:
-    """Declare a key that a rig file has to give."""
-    return field(metadata={"doc": doc, "unit": unit, "positional": False})
 
 
 @dataclass(frozen=True)
