@@ -150,6 +150,13 @@ def require_positive(where: str, **values: float | None) -> None:
             raise ConfigError(f"{where}: {name} must be positive and finite, got {value}.")
 
 
+def require_not_negative(where: str, **values: float) -> None:
+    """Raise ConfigError unless every value is finite and at least 0."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ConfigError(f"{where}: {name} must be finite and not negative, got {value}.")
+
+
 def require_finite(where: str, **values: float | tuple[float, ...] | None) -> None:
     """Raise ConfigError unless every number is finite, or None."""
     for name, value in values.items():

@@ -73,18 +73,30 @@ class ImageFormation:
         """Of a frame."""
         return np.uint8 if self.config.camera.bits <= 8 else np.uint16
 
-    def light(self, samples: Sample | Sequence[Sample]) -> Image:
+    def light(
+        self, samples: Sample | Sequence[Sample], projected: Image | None = None
+    ) -> Image:
         """Return the electrons [H,W] that an exposure makes on average, without noise.
 
         Several samples are the places during the exposure, in equal intervals: motion blurs.
-        Raises CommandError for samples of a wrong shape or with values that are not finite.
+        `projected` [H,W] is further light on the sample, in electrons where no colloid is.
+        Raises CommandError for samples or light of a wrong shape or with values that are not
+        finite.
         """
-        return self._light(samples) * self._shading
+        return self._light(samples, projected) * self._shading
 
-    def frame(self, samples: Sample | Sequence[Sample], number: int) -> Frame:
-        """Return a frame [H,W], bytes or words; `number` chooses the noise. Raises CommandError."""
+    def frame(
+        self,
+        samples: Sample | Sequence[Sample],
+        number: int,
+        projected: Image | None = None,
+    ) -> Frame:
+        """Return a frame [H,W], bytes or words; `number` chooses the noise.
+
+        `projected` is as in `light`. Raises CommandError.
+        """
         camera = self.config.camera
-        light = self._light(samples)
+        light = self._light(samples, projected)
         frame: Frame = np.empty(light.shape, self.dtype)
         seed = np.random.SeedSequence([self.config.seed, 1, number]).generate_state(1, np.uint64)
         self._loops.expose(
@@ -100,18 +112,26 @@ class ImageFormation:
         )
         return frame
 
-    def _light(self, samples: Sample | Sequence[Sample]) -> Image:
+    def _light(self, samples: Sample | Sequence[Sample], projected: Image | None) -> Image:
         steps = [samples] if isinstance(samples, Sample) else list(samples)
         if not steps:
             raise CommandError("a frame needs at least one sample.")
-        light = self._ground.copy()
+        ground = self._ground
+        if projected is not None:
+            if projected.shape != ground.shape or not np.isfinite(projected).all():
+                raise CommandError(
+                    f"projected light is finite and has the camera's shape {ground.shape}, got "
+                    f"{projected.shape}."
+                )
+            ground = np.asarray(ground + projected, np.float32)
+        light = ground.copy()
         for sample in steps:
             _check(sample)
             if len(sample.position):
-                self._add(light, sample, 1 / len(steps))
+                self._add(light, ground, sample, 1 / len(steps))
         return light
 
-    def _add(self, light: Image, sample: Sample, share: float) -> None:
+    def _add(self, light: Image, ground: Image, sample: Sample, share: float) -> None:
         focus, look = self.config.focus, self.config.look
         size = self._affine.pixel_size
         centre = np.ascontiguousarray(self._affine.to_image(sample.position[:, :2]))
@@ -133,7 +153,7 @@ class ImageFormation:
         edge = np.sqrt((look.edge / size) ** 2 + blur**2 / 2)
         axis = _axis(self._affine.direction_to_image(sample.director[:, :2]), sample.director)
         radius = np.full(len(edge), look.radius / size)
-        self._loops.add_discs(light, self._ground, centre, axis, radius, edge, body, cap, share)
+        self._loops.add_discs(light, ground, centre, axis, radius, edge, body, cap, share)
 
 
 @lru_cache(maxsize=1)

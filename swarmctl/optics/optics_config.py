@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from swarmctl.core.config import key
-from swarmctl.core.errors import ConfigError, require_finite, require_positive
+from swarmctl.core.errors import (
+    ConfigError,
+    require_finite,
+    require_not_negative,
+    require_positive,
+)
 from swarmctl.optics.affine import Affine, ViewConfig
-
-
-def _require_not_negative(where: str, **values: float) -> None:
-    for name, value in values.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"{where}: {name} must be finite and not negative, got {value}.")
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class SpotConfig:
 
     def __post_init__(self) -> None:
         require_positive("spot", sigma=self.sigma, brightness=self.brightness)
-        _require_not_negative("spot", spread=self.spread)
+        require_not_negative("spot", spread=self.spread)
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class JanusConfig:
 
     def __post_init__(self) -> None:
         require_positive("janus", radius=self.radius, edge=self.edge)
-        _require_not_negative("janus", body=self.body, cap=self.cap, spread=self.spread)
+        require_not_negative("janus", body=self.body, cap=self.cap, spread=self.spread)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class FocusConfig:
 
     def __post_init__(self) -> None:
         require_finite("focus", offset=self.offset)
-        _require_not_negative("focus", spread=self.spread)
+        require_not_negative("focus", spread=self.spread)
         if not 0 < self.aperture < self.index:
             raise ConfigError(
                 f"focus: the aperture must lie between 0 and the refractive index {self.index}, "
@@ -86,7 +85,7 @@ class IlluminationConfig:
     dust_depth: float = key(0.2, "share of the light that a grain takes")
 
     def __post_init__(self) -> None:
-        _require_not_negative("illumination", background=self.background, dust=self.dust)
+        require_not_negative("illumination", background=self.background, dust=self.dust)
         require_finite("illumination", gradient_angle=self.gradient_angle)
         require_positive("illumination", dust_size=self.dust_size)
         for name in ("vignetting", "dust_depth"):
@@ -109,7 +108,7 @@ class CameraConfig:
 
     def __post_init__(self) -> None:
         require_positive("camera", gain=self.gain)
-        _require_not_negative("camera", offset=self.offset, read_noise=self.read_noise)
+        require_not_negative("camera", offset=self.offset, read_noise=self.read_noise)
         if self.width < 8 or self.height < 8:
             raise ConfigError(f"camera: at least 8 x 8 px, got {self.width} x {self.height}.")
         if not 1 <= self.bits <= 16:

@@ -97,6 +97,21 @@ _drivers.register(
     "swarmctl.bridge.devices.serial_line:SerialInterlockConfig",
     "an interlock that a board on a serial port reports",
 )
+_drivers.register(
+    "virtual-camera",
+    "swarmctl.bridge.virtual.camera:VirtualCameraConfig",
+    "the camera of a virtual laboratory",
+)
+_drivers.register(
+    "virtual-light",
+    "swarmctl.bridge.virtual.light:VirtualLightConfig",
+    "the light pattern of a virtual laboratory",
+)
+_drivers.register(
+    "virtual-interlock",
+    "swarmctl.bridge.virtual.interlock:VirtualInterlockConfig",
+    "the interlock of a virtual laboratory",
+)
 
 
 @cache

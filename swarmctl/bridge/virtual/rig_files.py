@@ -1,0 +1,141 @@
+"""Rig files and Micro-Manager configurations of a virtual laboratory."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from swarmctl.bridge.virtual.sample_config import LIGHT_UNIT, SampleConfig
+from swarmctl.core.config import dump_toml
+from swarmctl.core.errors import ConfigError
+from swarmctl.optics.optics_config import JanusConfig
+
+ADDRESS = "address.json"
+CAMERA_CFG, LIGHT_CFG = "camera.cfg", "light.cfg"
+RIG, MICROMANAGER_RIG = "rig.toml", "rig-micromanager.toml"
+
+OWN_TIMEOUT = 0.5
+"""s without a pattern after which the light turns dark by itself."""
+_MODULE = "swarmctl.bridge.virtual.micromanager"
+
+
+def write_rig_files(folder: Path, config: SampleConfig) -> None:
+    """Write two rig files, with direct drivers and through Micro-Manager, and its two cfg files.
+
+    Raises ConfigError for a folder whose path a cfg file cannot hold.
+    """
+    address = (folder / ADDRESS).resolve()
+    for name, camera, light in (
+        (RIG, _camera(config), _light(config)),
+        (MICROMANAGER_RIG, _micromanager_camera(config), _micromanager_light(config)),
+    ):
+        tables = _rig(config, camera, light)
+        (folder / name).write_text(dump_toml(tables), encoding="utf-8")
+    for name, label, device in (
+        (CAMERA_CFG, "Camera", "VirtualLabCamera"),
+        (LIGHT_CFG, "SLM", "VirtualLabLight"),
+    ):
+        (folder / name).write_text(cfg_text(label, device, address), encoding="utf-8")
+
+
+def cfg_text(label: str, device: str, address: Path) -> str:
+    """Return a Micro-Manager configuration with one device of a virtual laboratory.
+
+    Raises ConfigError if the path of its address has a comma or a line break.
+    """
+    if set(str(address)) & set(",\n\r"):
+        raise ConfigError(f"{address}: a cfg file holds no commas in paths; choose another folder.")
+    return (
+        f"# The {label} of a virtual laboratory, for pymmcore-plus. A real one needs other lines.\n"
+        "Property,Core,Initialize,0\n"
+        f"#py pyDevice,{label},{_MODULE},{device}\n"
+        f"#py Property,{label},Address,{address}\n"
+        "Property,Core,Initialize,1\n"
+        f"#py Property,Core,{label},{label}\n"
+    )
+
+
+def _rig(config: SampleConfig, camera: dict[str, Any], light: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": "virtual laboratory",
+        "calibration": "calibration.toml",
+        "camera": camera,
+        "outputs": {"light": light | {"limits": _limits(config)}},
+        "interlock": {"driver": "virtual-interlock", "address": ADDRESS},
+        "detector": _detector(config),
+        "tracker": {"capacity": _capacity(config)},
+        "steering": {"output": "light"},
+    }
+
+
+def _camera(config: SampleConfig) -> dict[str, Any]:
+    camera, timing = config.optics.camera, config.timing
+    return {
+        "driver": "virtual-camera",
+        "address": ADDRESS,
+        "width": camera.width,
+        "height": camera.height,
+        "bits": camera.bits,
+        "exposure": f"{timing.exposure} s",
+        "period": f"{timing.period} s",
+    }
+
+
+def _micromanager_camera(config: SampleConfig) -> dict[str, Any]:
+    keys = _camera(config) | {"driver": "micromanager-camera", "cfg": CAMERA_CFG}
+    del keys["address"]
+    return keys | {"device": "Camera"}
+
+
+def _light(config: SampleConfig) -> dict[str, Any]:
+    projector = config.projector
+    return {
+        "driver": "virtual-light",
+        "address": ADDRESS,
+        "width": projector.width,
+        "height": projector.height,
+        "full": f"{projector.full} {LIGHT_UNIT}",
+        "own_timeout": f"{OWN_TIMEOUT} s",
+    }
+
+
+def _micromanager_light(config: SampleConfig) -> dict[str, Any]:
+    keys = _light(config) | {"driver": "micromanager-slm", "cfg": LIGHT_CFG, "device": "SLM"}
+    del keys["address"]
+    return keys | {"full": config.projector.full, "unit": LIGHT_UNIT, "latency": "0.02 s"}
+
+
+def _limits(config: SampleConfig) -> dict[str, Any]:
+    projector = config.projector
+    radius = max(s.largest_radius for s in config.world.species) / projector.view.pixel_size
+    window = 10.0
+    return {
+        "power_max": projector.full,
+        "power_total": 40 * projector.full,
+        "slew": 20 * projector.full,
+        "spots_max": 64,
+        "radius_max": round(4 * radius, 1),
+        "window": f"{window} s",
+        "duty_max": 1.0,
+        "dose_colloid": projector.full * window,
+        "dose_area": projector.full * window,
+        "cell": 16,
+    }
+
+
+def _detector(config: SampleConfig) -> dict[str, Any]:
+    look, pixel = config.optics.look, config.optics.view.pixel_size
+    if isinstance(look, JanusConfig):
+        radius = look.radius / pixel
+        return {"name": "janus", "radius": radius, "separation": 1.6 * radius, "lowest": 40.0}
+    sigma = look.sigma / pixel
+    return {"name": "spots", "sigma": sigma, "separation": 3 * sigma, "lowest": 100.0}
+
+
+def _capacity(config: SampleConfig) -> int:
+    """Slots for the colloids in view, with room for half as many again."""
+    camera, pixel = config.optics.camera, config.optics.view.pixel_size
+    share = camera.width * camera.height * pixel**2 / math.prod(config.world.box.size)
+    count = config.world.capacity
+    return min(count, math.ceil(1.5 * share * count) + 4)
