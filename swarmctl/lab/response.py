@@ -114,6 +114,18 @@ class Response:
             raise TypeError("no turn rate was commanded")
         return np.diff(self._integrals(self.turn_rate, delay, self._ends(1)), axis=1)[:, 0]
 
+    def commanded_way(self, delay: float) -> np.ndarray:
+        """∫ c_v dt [K] µm. Raises TypeError if no speed was commanded."""
+        if self.speed is None:
+            raise TypeError("no speed was commanded")
+        return np.diff(self._integrals(self.speed, delay, self._ends(1)), axis=1)[:, 0]
+
+    def commanded_angle(self, delay: float) -> np.ndarray:
+        """∫ c_ω dt [K] rad from the first command to the middle of every interval; 0 if none."""
+        if self.turn_rate is None:
+            return np.zeros(len(self.stretches))
+        return self._integrals(self.turn_rate, delay, self._ends(2)[:, 1])
+
     def steered(self, values: Values, director: np.ndarray) -> np.ndarray:
         """∫ f(P) (n̂ × d) dt [K] µm² over the intervals. Raises TypeError without spots."""
         if self.power is None or self.spot_offset is None:
