@@ -381,6 +381,11 @@ agents.register(
     "constant speed and turn rate: constant force and torque",
 )
 agents.register(
+    "excite",
+    "swarmctl.agents.classical.excite:ExciteConfig",
+    "random commands within bounds, for recordings from which a laboratory is identified",
+)
+agents.register(
     "vicsek",
     "swarmctl.agents.classical.vicsek:VicsekConfig",
     "takes the mean heading of its neighbours, with noise; flocks",

@@ -79,6 +79,8 @@ class Species:
     speed_max: float = key(5.0, "highest swim speed", "um/s")
     speed_min: float = key(0.0, "lowest swim speed; negative if it can swim backwards", "um/s")
     turn_rate_max: float = key(2 * math.pi, "highest turn rate, either way", "rad/s")
+    speed_gain: float = key(1.0, "true speed over commanded speed")
+    turn_gain: float = key(1.0, "true turn rate over commanded one; negative: the other way")
     placement: Placement = key(Placement(), "where it starts")
     actuator: Actuator | None = key(None, "how light drives it, if light does")
 
@@ -100,7 +102,7 @@ class Species:
                 f"{where}: an aspect_ratio of {self.aspect_ratio:g} is out of range; spheroids go "
                 "from 1/10 to 10. Use a rigid rod of beads for longer ones."
             )
-        for name in ("magnetic_moment", "dipole", "rolling", "force"):
+        for name in ("magnetic_moment", "dipole", "rolling", "force", "speed_gain", "turn_gain"):
             require_finite(where, **{name: getattr(self, name)})
         if self.count < 1:
             raise ConfigError(f"{where}: count must be at least 1, got {self.count}.")

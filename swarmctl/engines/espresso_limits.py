@@ -43,6 +43,8 @@ def _obstacles(world: World) -> Iterator[str]:
     for species in world.species:
         if species.actuator is not None:
             yield f"the actuator of {species.name!r}"
+        if species.speed_gain != 1 or species.turn_gain != 1:
+            yield f"the gains of {species.name!r}"
         if species.uniaxial and world.flows:
             yield f"spheroids in a flow ({species.name!r}: friction must be the same all ways)"
     if world.bodies and world.flows:

@@ -36,7 +36,7 @@ from swarmctl.physics.disturbances import (
 )
 from swarmctl.physics.flow import Uniform
 from swarmctl.physics.motion import Drive, Motion, MotionState
-from swarmctl.physics.parameters import MotionParams, motion_config, motion_params
+from swarmctl.physics.parameters import MotionParams, motion_config, motion_params, true_motion
 from swarmctl.physics.placement import Placed, check_points, place
 from swarmctl.physics.rotation import normalise
 from swarmctl.physics.start import motion_at_rest
@@ -157,7 +157,7 @@ class JaxEngine(PureEngine):
         """Move for one control interval under `command`, within the limits in `params`."""
         check_channels(command.channels, self.spec)
         applied, limited = apply_limits(command, self._limits(params))
-        plain = dataclasses.replace(params, actuator=None, disturbances=None)
+        plain = true_motion(params)
         disturbed, look_keys = state.disturbed, None
         if params.disturbances is not None and disturbed is not None:
             keys = jax.random.split(key, 5)
@@ -176,9 +176,9 @@ class JaxEngine(PureEngine):
             taken = applied.has_heading if stuck is None else applied.has_heading & ~stuck
             director = jnp.where(taken[:, None], heading, motion.director)
             motion = dataclasses.replace(motion, director=director)
-        drive, actuator = self._drive(applied, state), state.actuator
+        drive, actuator = self._drive(applied, state, params), state.actuator
         if params.actuator is not None and actuator is not None:
-            actuator, drive = self._illuminate(applied, state, motion, drive, params)
+            actuator, drive = self._illuminate(applied, state, motion, drive, params, plain)
         if stuck is not None:
             drive = dataclasses.replace(drive, mobile=(~stuck).astype(motion.position.dtype))
         motion, moved = self._motion(jax.random.bits(key, (2,), jnp.uint32), motion, drive, plain)
@@ -239,6 +239,7 @@ class JaxEngine(PureEngine):
         motion: MotionState,
         drive: Drive,
         params: MotionParams,
+        true: MotionParams,
     ) -> tuple[ActuatorState, Drive]:
         """Add what the light does to what is commanded outright."""
         assert params.actuator is not None
@@ -259,19 +260,26 @@ class JaxEngine(PureEngine):
             self.space(params),
             self.config.interval,
         )
-        speed = jnp.minimum(drive.speed + speed, params.speed_max)
-        turn_rate = shortened(drive.turn_rate + turn_rate, params.turn_rate_max)
+        speed = jnp.minimum(drive.speed + speed, true.speed_max)
+        turn_rate = shortened(drive.turn_rate + turn_rate, true.turn_rate_max)
         return actuator, dataclasses.replace(drive, speed=speed, turn_rate=turn_rate)
 
-    def _drive(self, command: Command, state: JaxEngineState) -> Drive:
+    def _drive(self, command: Command, state: JaxEngineState, params: MotionParams) -> Drive:
         position = state.motion.position
         zero = jnp.zeros_like(position)
         turn_rate = self._turns(position)
         if command.turn_rate is not None:
             turn_rate = command.turn_rate.reshape(turn_rate.shape).astype(zero.dtype)
+        speed = zero[:, 0] if command.speed is None else command.speed.astype(zero.dtype)
+        velocity = zero if command.velocity is None else command.velocity.astype(zero.dtype)
+        if params.speed_gain is not None:
+            speed = speed * params.speed_gain
+            velocity = velocity * params.speed_gain[:, None]
+        if params.turn_gain is not None:
+            turn_rate = turn_rate * params.turn_gain[:, None]
         return Drive(
-            speed=zero[:, 0] if command.speed is None else command.speed.astype(zero.dtype),
-            velocity=zero if command.velocity is None else command.velocity.astype(zero.dtype),
+            speed=speed,
+            velocity=velocity,
             turn_rate=turn_rate,
             field=jax.tree.map(lambda x: jnp.asarray(x, zero.dtype), command.field),
             phase=state.phase,

@@ -38,7 +38,8 @@ class MotionParams:
     rolling [N] (see `swarmctl.physics.magnetics`); the bodies; what the global field
     is at most; flows, potentials, and the shape factor [N] by which a strain turns spheroids;
     chemicals; walls; for hydrodynamics viscosity [] Pa s, dipole [N] pN s (per speed) and height
-    [] µm; what acts between the intervals: actuator and disturbances.
+    [] µm; what acts between the intervals: actuator and disturbances, and the gains [N] by which
+    commanded speeds and turn rates are multiplied, None where all are 1.
     """
 
     size: Array
@@ -69,12 +70,32 @@ class MotionParams:
     height: Array | None = None
     actuator: ActuatorParams | None = None
     disturbances: DisturbanceParams | None = None
+    speed_gain: Array | None = None
+    turn_gain: Array | None = None
 
     @property
     def push(self) -> Array:
         """Strongest push of every colloid, γ v_max [N] in pN."""
         friction = self.friction if self.friction_along is None else self.friction_along
         return friction * jnp.maximum(jnp.abs(self.speed_min), jnp.abs(self.speed_max))
+
+
+def true_motion(params: MotionParams) -> MotionParams:
+    """Parameters of the motion alone, with room for the true speeds and turns where gains exceed 1.
+
+    What acts between the intervals is left out: it makes the drive of the motion.
+    """
+    changes: dict[str, Any] = {}
+    for names, gain in (
+        (("speed_min", "speed_max"), params.speed_gain),
+        (("turn_rate_max",), params.turn_gain),
+    ):
+        if gain is not None:
+            changes |= {
+                name: getattr(params, name) * jnp.maximum(jnp.abs(gain), 1) for name in names
+            }
+    between = ("actuator", "disturbances", "speed_gain", "turn_gain")
+    return dataclasses.replace(params, **dict.fromkeys(between), **changes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +202,14 @@ def motion_params(world: World) -> MotionParams:
         potentials=potential_params(world.potentials, world.box, names, owners),
         actuator=actuator_params(world),
         disturbances=disturbance_params(world),
+        speed_gain=(
+            column(s.speed_gain for s in species)
+            if any(s.speed_gain != 1 for s in species)
+            else None
+        ),
+        turn_gain=(
+            column(s.turn_gain for s in species) if any(s.turn_gain != 1 for s in species) else None
+        ),
         chemicals=tuple(chemical_params(c, owners) for c in world.chemicals),
         viscosity=jnp.asarray(world.fluid.viscosity, dtype) if fluid is not None else None,
         dipole=(

@@ -150,7 +150,7 @@ def _bead_mobility(world: World, body: Body) -> float:
 
 
 def _push(world: World, species: Species) -> float:
-    speed = max(abs(species.speed_min), species.speed_max)
+    speed = max(abs(species.speed_min), species.speed_max) * max(abs(species.speed_gain), 1)
     return world.friction_along(species) * speed
 
 
