@@ -6,7 +6,7 @@ compiled call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ Array = jax.Array
 @dataclass(frozen=True)
 class Decision:
     """One decision: what was seen, asked, done and earned, the state after it, who is still in the
-    episode (bool [N]), and the fault that ended it.
+    episode (bool [N]), the fault that ended it, and what the engine says besides.
     """
 
     swarm: SwarmState
@@ -39,6 +39,7 @@ class Decision:
     active: np.ndarray
     remaining: np.ndarray
     fault: str | None
+    info: Mapping[str, Any]
 
 
 class EngineEnv:
@@ -53,6 +54,19 @@ class EngineEnv:
         self.spec: AgentSpec = scenario.agent_spec(engine.spec)
         self.space = Space(jnp.asarray(engine.spec.box, engine.spec.dtype), engine.spec.periodic)
         self._episode = EngineEpisode(scenario, engine)
+        self._actor: tuple[Agent, bool, Callable[..., Any]] | None = None
+
+    def _act(self, agent: Agent, deterministic: bool) -> Callable[..., Any]:
+        """The agent's decision as one program, compiled once as long as the agent is the same."""
+        known = self._actor
+        if known is None or known[0] is not agent or known[1] != deterministic:
+            act = jax.jit(
+                lambda swarm, seen, memory, key: agent.act(
+                    AgentInputs(swarm, seen, self.space), memory, key, deterministic
+                )
+            )
+            known = self._actor = agent, deterministic, act
+        return known[2]
 
     def episode(
         self, agent: Agent, seed: int, deterministic: bool = True
@@ -62,11 +76,7 @@ class EngineEnv:
         Raises PolicyFileError or CapabilityError if the agent does not fit, PhysicsError.
         """
         agent.check(self.spec)
-        act = jax.jit(
-            lambda swarm, seen, memory, key: agent.act(
-                AgentInputs(swarm, seen, self.space), memory, key, deterministic
-            )
-        )
+        act = self._act(agent, deterministic)
         episode, memory = self._episode, agent.init_memory(self.spec)
         observation = episode.reset(seed)
         assert episode.swarm is not None
@@ -93,6 +103,7 @@ class EngineEnv:
                 info["active"],
                 np.asarray(info["remaining"]),
                 info.get("fault"),
+                info,
             )
 
 
