@@ -21,6 +21,8 @@ class Evidence:
         spot_error: px, how far a spot that was projected lay from where it should; None where there
             is no pattern.
         spot_error_max: px, what is allowed.
+        rig: digest of the rig file that the calibration was made with; "" if that is not known,
+            with which nothing can be armed.
     """
 
     calibration: str
@@ -28,6 +30,7 @@ class Evidence:
     expires: float
     spot_error: float | None
     spot_error_max: float
+    rig: str = ""
 
 
 class Gatekeeper(ABC):

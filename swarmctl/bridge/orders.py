@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Profile = Literal["gaussian", "even"]
 
 
 class Standing(IntEnum):
@@ -36,12 +38,17 @@ class Spots:
         radius: [K] px, to 1/e² of a Gaussian spot or the edge of an even one.
         power: [K] light in the middle, in the unit of the output's channel.
         colloid: [K] identity of the colloid that it is for; -1 for none.
+        profile: of all spots, Gaussian or even.
+        half: [K] rad from x towards y of the pattern: only the half of the spot on that side of
+            its middle is lit; NaN for a whole spot. None if all are whole.
     """
 
     position: Floats
     radius: Floats
     power: Floats
     colloid: Ints
+    profile: Profile = "gaussian"
+    half: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.power)

@@ -28,12 +28,22 @@ LIMITS = {"pattern": PatternLimits, "values": ValueLimits}
 
 @dataclass(frozen=True)
 class OutputEntry:
-    """An output of a rig: its driver's configuration, its limits, and whether it is the mock."""
+    """An output of a rig.
+
+    Attributes:
+        name: in the rig.
+        driver: its driver's configuration.
+        limits: what it may do.
+        mock: whether it is the mock.
+        unguarded: why it does no harm that the device stays as it is when the supervisor dies;
+            required of a device that has no time-out of its own.
+    """
 
     name: str
     driver: Any
     limits: PatternLimits | ValueLimits
     mock: bool = False
+    unguarded: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,10 +155,13 @@ def _output(name: str, table: Any) -> OutputEntry:
     keys = dict(table)
     mock = _truth(keys.pop("mock", False), f"{where}.mock")
     limits = keys.pop("limits", None)
+    unguarded = str(keys.pop("unguarded", ""))
     driver = driver_config(keys, ("pattern", "values"), where)
     if not isinstance(limits, Mapping):
         raise ConfigError(f"{where}: limits are required; give [{where}.limits].")
-    return OutputEntry(name, driver, build(LIMITS[driver.role], limits, f"{where}.limits"), mock)
+    return OutputEntry(
+        name, driver, build(LIMITS[driver.role], limits, f"{where}.limits"), mock, unguarded
+    )
 
 
 def _truth(value: Any, where: str) -> bool:
