@@ -151,10 +151,9 @@ def gate_values(
     current = ledger.value - ledger.safe
     reached = current + np.clip(target - current, -slew * step, slew * step)
     reached = cut(target, _keep_total(current, reached, limits.total), "slew")
-    # Rounding leads neither out of the range nor away from what may be sent as it is.
-    sent = (
-        np.clip(reached + ledger.safe, low + ledger.safe, high + ledger.safe) if words else wanted
-    )
+    if not words:
+        return asked, "", replace(ledger, value=wanted)
+    sent = np.clip(reached + ledger.safe, low + ledger.safe, high + ledger.safe)  # rounding
     return Values(sent), "; ".join(words), replace(ledger, value=sent)
 
 

@@ -37,7 +37,7 @@ class WatchConfig:
     poor_frames: int = key(3, "frames in a row with fewer colloids that are a fault")
     confirm: float = key(1.0, "time in which an output has to say that it is safe", "s")
     jump: float = key(10.0, "largest step of a colloid's spot between two orders, in its radii")
-    interlock_age: float = key(0.1, "oldest answer of the interlock", "s")
+    interlock_age: float = key(0.2, "oldest answer of the interlock", "s")
     probing: ProbingConfig = key(ProbingConfig(), "what calibration may do")
     ramp: float = key(0.0, "time of a ramp down instead of a jump after a soft fault; 0 jumps", "s")
 
