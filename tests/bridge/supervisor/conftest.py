@@ -1,7 +1,6 @@
 """A rig of file devices in a folder, a loop that drives it, and what is found there afterwards."""
 
 import json
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,13 +88,9 @@ class Bench:
     def evidence(self, **changes):
         now = time.time()
         digest = read_rig(self.rig).digest
-        return Evidence(
-            **{
-                **dict(calibration="abc", calibrated=now - 60, expires=now + 3600),
-                **dict(spot_error=0.4, spot_error_max=1.0, rig=digest),
-                **changes,
-            }
-        )
+        fields = {"calibration": "abc", "calibrated": now - 60, "expires": now + 3600}
+        fields |= {"spot_error": 0.4, "spot_error_max": 1.0, "rig": digest}
+        return Evidence(**{**fields, **changes})
 
     def start(self, evidence=True, **rig):
         """Open, arm and activate."""
@@ -114,13 +109,9 @@ class Bench:
             np.array([[40.0, 30.0]]), np.array([6.0]), np.array([0.5]), np.array([3], np.int64)
         )
         outputs = {"light": spots, "coils": Values(np.array([1.5, 1.0]))}
-        return Order(
-            **{
-                **dict(number=self.number, frame=self.frame, exposed=now - 0.005, issued=now),
-                **dict(expires=now + 0.15, found=5, outputs=outputs),
-                **changes,
-            }
-        )
+        fields = {"number": self.number, "frame": self.frame, "exposed": now - 0.005}
+        fields |= {"issued": now, "expires": now + 0.15, "found": 5, "outputs": outputs}
+        return Order(**{**fields, **changes})
 
     def drive(self, seconds=0.1, make=None):
         """Send an order every 10 ms; return the receipts."""
@@ -177,8 +168,3 @@ def bench(tmp_path):
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait()
-
-
-@pytest.fixture
-def python():
-    return sys.executable

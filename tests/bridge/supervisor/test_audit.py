@@ -1,4 +1,4 @@
-"""An audit log tells what was written, shows what was changed, and says when it cannot be written."""
+"""An audit log tells what happened, shows what was changed, and says when it cannot be written."""
 
 import json
 import os

@@ -131,9 +131,7 @@ def test_what_is_no_frame_is_refused(data):
 def test_arrays_that_do_not_fit_the_body_are_refused(arrays, body):
     header = json.dumps({"kind": "order", "fields": {}, "arrays": arrays}).encode()
     with pytest.raises(LinkError):
-        Unpacker().feed(
-            struct.pack("<4sHHII", b"SWSV", 1, 0, len(header), body) + header + b"\0" * body
-        )
+        Unpacker().feed(struct.pack(b"SWSV", 1, 0, len(header), body) + header + b"\0" * body)
 
 
 @pytest.mark.parametrize(
