@@ -138,7 +138,7 @@ class Output(Device):
     def safe(self) -> None:
         """Bring every channel to its safe value; return once the device has said that it is.
 
-        Raises DeviceError.
+        May be called from another thread while a write hangs. Raises DeviceError.
         """
 
 

@@ -1,0 +1,113 @@
+"""One signature for both gates, and the narrower limits for probing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from swarmctl.bridge.devices.contract import OutputSpec
+from swarmctl.bridge.orders import Spots, Values
+from swarmctl.bridge.supervisor.limits import PatternLimits, ValueLimits
+from swarmctl.bridge.supervisor.pattern_gate import (
+    check_pattern_limits,
+    gate_spots,
+    open_pattern_ledger,
+    settle_spots,
+)
+from swarmctl.bridge.supervisor.value_gate import (
+    check_value_limits,
+    gate_values,
+    open_value_ledger,
+    settle_values,
+)
+from swarmctl.core.errors import CommandError
+
+Payload = Spots | Values
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The gate of one output under some limits; ledgers are opaque.
+
+    Attributes:
+        open: now → a ledger of an output that has done nothing.
+        send: asked, ledger, now → what may be sent, what was cut in words, the ledger with it.
+            Raises CommandError.
+        settle: ledger, now → the ledger of an output that is safe from now on.
+    """
+
+    open: Callable[[float], Any]
+    send: Callable[[Payload, Any, float], tuple[Payload, str, Any]]
+    settle: Callable[[Any, float], Any]
+
+
+def make_gate(
+    limits: PatternLimits | ValueLimits, spec: OutputSpec, hold: float, where: str
+) -> Gate:
+    """Return the gate of an output; what is sent may stay for `hold` s.
+
+    Raises ConfigError unless limits and device fit together.
+    """
+    if isinstance(limits, PatternLimits):
+        check_pattern_limits(limits, spec, hold, where)
+        return Gate(
+            lambda now: open_pattern_ledger(limits, spec, now),
+            partial(_send_spots, limits, spec, hold),
+            lambda ledger, now: settle_spots(ledger, limits, now),
+        )
+    check_value_limits(limits, spec.channels, hold, where)
+    return Gate(
+        lambda now: open_value_ledger(limits, spec.channels, now),
+        partial(_send_values, limits, spec, hold),
+        settle_values,
+    )
+
+
+def _send_spots(
+    limits: PatternLimits, spec: OutputSpec, hold: float, asked: Payload, ledger: Any, now: float
+) -> tuple[Payload, str, Any]:
+    if not isinstance(asked, Spots):
+        raise CommandError(f"{spec.name} takes spots, values were asked.")
+    return gate_spots(asked, limits, spec, ledger, now, hold)
+
+
+def _send_values(
+    limits: ValueLimits, spec: OutputSpec, hold: float, asked: Payload, ledger: Any, now: float
+) -> tuple[Payload, str, Any]:
+    if not isinstance(asked, Values):
+        raise CommandError(f"{spec.name} takes values, spots were asked.")
+    return gate_values(asked, limits, spec.channels, ledger, now, hold)
+
+
+def probing_limits(
+    limits: PatternLimits | ValueLimits, spec: OutputSpec, scale: float
+) -> PatternLimits | ValueLimits:
+    """Return limits whose powers, or distances from the safe values, are `scale` times as large."""
+    if isinstance(limits, PatternLimits):
+        return replace(
+            limits, power_max=scale * limits.power_max, power_total=scale * limits.power_total
+        )
+    safe = np.array([channel.safe for channel in spec.channels])
+    low, high = (
+        tuple((safe + scale * (np.array(v) - safe)).tolist()) for v in (limits.low, limits.high)
+    )
+    return replace(limits, low=low, high=high, total=scale * limits.total)
+
+
+def faded(payload: Payload, spec: OutputSpec, share: float) -> Payload:
+    """Return what is between the safe values, at 0, and a payload, at a share of 1."""
+    if isinstance(payload, Spots):
+        return replace(payload, power=share * payload.power)
+    safe = np.array([channel.safe for channel in spec.channels])
+    return Values(safe + share * (payload.value - safe))
+
+
+def is_safe(payload: Payload, spec: OutputSpec) -> bool:
+    """Whether a payload is the safe state."""
+    if isinstance(payload, Spots):
+        return not np.any(payload.power)
+    return bool(np.array_equal(payload.value, [channel.safe for channel in spec.channels]))

@@ -1,0 +1,467 @@
+"""The states of the hardware, and everything that leads from one to another.
+
+DISCONNECTED → CONFIGURED → ARMED → ACTIVE, and FAULT, which only a person leaves. It never waits:
+`tick` is called every few milliseconds, `handle` for every message of the loop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from swarmctl.bridge.orders import Order, Receipt, Report, Spots, Standing
+from swarmctl.bridge.rig import Rig
+from swarmctl.bridge.supervisor.arming import arming_reasons, interlock_reasons
+from swarmctl.bridge.supervisor.audit import AuditLog
+from swarmctl.bridge.supervisor.criteria import (
+    Pace,
+    Seen,
+    Trip,
+    begin_watch,
+    jumped,
+    overdue,
+    saw_beat,
+    saw_order,
+    too_old,
+)
+from swarmctl.bridge.supervisor.guarded import GuardedOutput
+from swarmctl.bridge.supervisor.interlock_reader import InterlockReader
+from swarmctl.bridge.supervisor.messages import (
+    read_evidence,
+    read_order,
+    receipt_message,
+    report_message,
+    specs_fields,
+)
+from swarmctl.bridge.supervisor.order_book import OrderBook
+from swarmctl.bridge.supervisor.wire import Message
+from swarmctl.core.errors import CommandError, LinkError
+
+STEP = 0.01
+"""s between two steps of a ramp."""
+
+
+@dataclass
+class _Request:
+    """A request of the loop that waits for the devices."""
+
+    verb: str
+    number: int
+    operator: str
+    begun: float
+    stage: int = 0
+    unsafe: list[str] = field(default_factory=list)
+
+
+class StateMachine:
+    """The supervisor's decisions. One thread owns it.
+
+    Attributes:
+        standing: state of the hardware.
+        finished: whether everything is let go of.
+
+    Args:
+        rig: the set-up.
+        outputs: by name, not connected.
+        interlock: reads the interlock; None if there is none.
+        pace: of the camera.
+        audit: the audit log.
+        say: sends a message to the loop; never waits.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        outputs: Mapping[str, GuardedOutput],
+        interlock: InterlockReader | None,
+        pace: Pace,
+        audit: AuditLog,
+        say: Callable[[Message], None],
+    ) -> None:
+        now = time.monotonic()
+        self.standing = Standing.DISCONNECTED
+        self.finished = False
+        self._rig, self._watch, self._outputs = rig, rig.supervisor, outputs
+        self._interlock, self._pace = interlock, pace
+        self._audit, self._say = audit, say
+        self._book = OrderBook(audit, self._give)
+        self._seen = Seen(now, now)
+        self._operator = ""
+        self._narrow = False
+        self._armed_at = math.inf
+        self._fault = self._also = ""
+        self._criterion = math.nan
+        self._safe_issued = self._safe_confirmed = math.nan
+        self._settled = True
+        self._request: _Request | None = None
+        self._resting = False
+        self._ramp_began = math.nan
+        self._next_step = 0.0
+
+    def handle(self, message: Message, now: float) -> None:
+        """Act on a message of the loop. Raises LinkError for what is none."""
+        fields = message.fields
+        try:
+            if message.kind == "order":
+                self._obey(read_order(message), now)
+            elif message.kind == "beat":
+                self._hear(int(fields["frame"]), float(fields["exposed"]), now)
+            elif message.kind == "rest":
+                self._rest(str(fields["reason"]))
+            elif message.kind == "stop":
+                self.trip(Trip(f"emergency stop: {fields['reason']}", now), now)
+            elif message.kind == "request":
+                self._ask(fields, now)
+            else:
+                raise LinkError(f"a message of the kind {message.kind!r} is not known.")
+        except (KeyError, TypeError, ValueError) as error:
+            raise LinkError(f"a message {message.kind!r} cannot be read: {error!r}.") from None
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for name, output in self._outputs.items():
+            for done in output.tick(now):
+                if done.job == "write":
+                    self._book.done(name, done, self._operator)
+                elif done.job != "connect":
+                    self._audit.record(done.job, output=name, told=done.issued, **_answer(done))
+                if done.error and done.job not in ("connect", "disconnect"):
+                    self.trip(Trip(f"{name}: {done.error}", done.confirmed), now)
+        if self.standing in (Standing.ARMED, Standing.ACTIVE):
+            self._look(now)
+        if self.standing is Standing.ACTIVE:
+            if self._resting:
+                self._rest_on(now)
+            self._pump(now)
+        if self.standing is Standing.FAULT:
+            self._fall(now)
+        if self._request is not None:
+            self._go_on(self._request, now)
+
+    def trip(self, trip: Trip, now: float) -> None:
+        """Go to FAULT, every output to its safe values."""
+        if self.standing in (Standing.DISCONNECTED, Standing.FAULT):
+            if trip.reason != self._also:
+                self._audit.record("also", reason=trip.reason, criterion=trip.criterion)
+            self._also = trip.reason
+            return
+        ramp = trip.soft and self._watch.ramp > 0 and self.standing is Standing.ACTIVE
+        self.standing, self._fault, self._criterion = Standing.FAULT, trip.reason, trip.criterion
+        self._safe_issued = self._safe_confirmed = math.inf
+        self._settled = self._resting = False
+        self._ramp_began = now if ramp else math.nan
+        if ramp:
+            for output in self._outputs.values():
+                output.forget()
+        else:
+            self._make_safe(now)
+        self._audit.record(
+            "fault", reason=trip.reason, criterion=trip.criterion, operator=self._operator
+        )
+        self._book.abandon(f"not known to be done: {trip.reason}", self._operator)
+
+    def lost(self, now: float) -> None:
+        """Act on the end of the loop: safe, and then the end."""
+        if self.standing in (Standing.ARMED, Standing.ACTIVE):
+            self.trip(Trip("the loop has gone", now), now)
+        self._request = _Request("close", -1, "", now)
+
+    def report(self, now: float) -> Report:
+        """Return how things stand."""
+        fault = self._fault
+        if fault and self._criterion + self._watch.confirm < now:
+            late = [name for name, output in self._outputs.items() if not output.safe]
+            if late:
+                fault += f"; not known to be safe: {', '.join(late)}"
+        reading = self._interlock.reading if self._interlock else None
+        return Report(
+            self.standing,
+            fault,
+            now,
+            self._safe_issued,
+            self._safe_confirmed,
+            None if reading is None else reading.closed,
+            self._operator,
+        )
+
+    def _make_safe(self, now: float) -> None:
+        for output in self._outputs.values():
+            if output.connected:
+                output.make_safe(now)
+
+    def _give(self, receipt: Receipt) -> None:
+        self._say(receipt_message(receipt))
+
+    def _hear(self, frame: int, exposed: float, now: float) -> None:
+        if self.standing is not Standing.ACTIVE or self._resting:
+            # Frames may begin anew between two times of action.
+            self._seen = replace(self._seen, beat=now, frame=frame, exposed=min(exposed, now))
+            return
+        self._take(saw_beat(self._seen, frame, exposed, now), now)
+
+    def _take(self, seen: Seen | Trip, now: float) -> bool:
+        if isinstance(seen, Trip):
+            self.trip(seen, now)
+            return False
+        self._seen = seen
+        return True
+
+    def _obey(self, order: Order, now: float) -> None:
+        unknown = set(order.outputs) - set(self._outputs)
+        if unknown:
+            raise LinkError(f"order {order.number} names unknown outputs: {sorted(unknown)}.")
+        self._hear(order.frame, order.exposed, now)
+        if order.dry:
+            tried = {
+                name: self._outputs[name].try_dry(asked, order.number, now)
+                for name, asked in order.outputs.items()
+            }
+            self._book.dry(order, tried, self._operator)
+            return
+        if self.standing is not Standing.ACTIVE or self._resting:
+            state = "is coming to rest" if self._resting else f"is {self.standing.name}"
+            self._book.refuse(order, f"the hardware {state}", self._operator)
+            return
+        late = too_old(order, self._watch, self._pace, now)
+        if late:
+            self._book.refuse(order, f"the order {late}", self._operator)
+            return
+        taken = self._take(saw_order(self._seen, order, self._watch, now), now)
+        for name, asked in order.outputs.items():
+            before = self._outputs[name].asked
+            if taken and isinstance(asked, Spots) and isinstance(before, Spots):
+                words = jumped(before, asked, self._watch.jump)
+                if words:
+                    self.trip(Trip(f"{name}: {words}", now, True), now)
+                    taken = False
+        if not taken:
+            self._book.refuse(order, self._fault, self._operator)
+            return
+        self._book.begin(order)
+        for name, output in self._outputs.items():
+            again = order.outputs.get(name, output.asked)
+            if again is not None:
+                replaced = output.offer(again, order.number)
+                self._book.replaced(name, replaced, self._operator)
+        self._pump(now)
+
+    def _pump(self, now: float) -> None:
+        for name, output in self._outputs.items():
+            try:
+                passed = output.pump(now, self._narrow)
+            except CommandError as error:
+                self.trip(Trip(f"{name}: {error}", now), now)
+                return
+            if passed is not None:
+                self._book.passed(name, passed)
+
+    def _look(self, now: float) -> None:
+        """Look at everything that may trip."""
+        reading = self._interlock.reading if self._interlock else None
+        wrong = interlock_reasons(reading, self._watch.interlock_age, now)
+        if wrong and reading is not None:
+            silent = reading.time + self._watch.interlock_age
+            self.trip(Trip(wrong[0], silent if now > silent else reading.time), now)
+        if self._audit.error:
+            self.trip(Trip(self._audit.error, now), now)
+        for name, output in self._outputs.items():
+            stuck = output.stuck(now)
+            if stuck > self._watch.confirm:
+                since = now - stuck + self._watch.confirm
+                self.trip(Trip(f"{name}: the device does not return from a call", since), now)
+        if self._narrow and now > self._armed_at + self._watch.probing.duration:
+            over = self._armed_at + self._watch.probing.duration
+            self.trip(Trip("the time for probing is over", over, True), now)
+        if self.standing is Standing.ACTIVE and not self._resting:
+            found = overdue(self._seen, self._watch, self._pace, now)
+            if found is not None:
+                self.trip(found, now)
+
+    def _rest(self, reason: str) -> None:
+        if self.standing is Standing.ACTIVE and not self._resting:
+            self._resting = True
+            self._next_step = 0.0
+            self._audit.record("rest", reason=reason, operator=self._operator)
+            self._book.abandon(f"coming to rest: {reason}", self._operator)
+
+    def _rest_on(self, now: float) -> None:
+        """Come down within the slew limits; then the safe values once more, from the device."""
+        if now < self._next_step:
+            return
+        self._next_step = now + STEP
+        moving = [o for o in self._outputs.values() if not o.resting]
+        for output in moving:
+            output.ask_safe_state()
+        if not moving:
+            self._make_safe(now)
+            self._resting = False
+            self.standing = Standing.ARMED
+
+    def _fall(self, now: float) -> None:
+        """Bring a fault to its end: the ramp, and what devices say."""
+        if math.isfinite(self._ramp_began):
+            share = 1 - (now - self._ramp_began) / self._watch.ramp
+            if share <= 0:
+                self._ramp_began = math.nan
+                self._make_safe(now)
+            elif now >= self._next_step:
+                self._next_step = now + STEP
+                for output in self._outputs.values():
+                    output.fade(share)
+            return
+        if self._settled:
+            return
+        issued = max((o.safe_issued for o in self._outputs.values()), default=now)
+        confirmed = max((o.safe_confirmed for o in self._outputs.values()), default=now)
+        self._safe_issued = issued - self._criterion
+        self._safe_confirmed = confirmed - self._criterion
+        if math.isfinite(confirmed):
+            self._settled = True
+            self._audit.record("all safe", issued=self._safe_issued, confirmed=self._safe_confirmed)
+
+    def _ask(self, fields: Mapping[str, Any], now: float) -> None:
+        """Begin what the loop requests."""
+        verb, number = str(fields["verb"]), int(fields["id"])
+        operator = str(fields.get("operator", ""))
+        if verb == "close":
+            self._request = _Request(verb, number, operator, now)
+            return
+        if self._request is not None:
+            self._reply(number, f"{self._request.verb} is not done yet")
+            return
+        expected = {
+            "open": Standing.DISCONNECTED,
+            "arm": Standing.CONFIGURED,
+            "activate": Standing.ARMED,
+            "clear": Standing.FAULT,
+        }
+        if verb not in expected:
+            raise LinkError(f"the request {verb!r} is not known.")
+        if self.standing is not expected[verb]:
+            fault = f" ({self._fault})" if self._fault else ""
+            self._reply(
+                number,
+                f"the hardware is {self.standing.name}{fault}; to {verb} it has to be "
+                f"{expected[verb].name}",
+            )
+        elif verb == "arm":
+            self._arm(number, operator, fields, now)
+        elif verb == "activate":
+            self._activate(number, now)
+        elif verb == "clear" and not operator.strip():
+            self._reply(number, "nobody is named who clears it")
+        else:
+            self._request = _Request(verb, number, operator, now)
+
+    def _reply(self, number: int, error: str = "", **fields: Any) -> None:
+        # The loop must not find an older state after the answer.
+        self._say(report_message(self.report(time.monotonic())))
+        self._say(Message("answer", {"id": number, "error": error, **fields}))
+
+    def _arm(self, number: int, operator: str, fields: Mapping[str, Any], now: float) -> None:
+        evidence = read_evidence(fields["evidence"])
+        reasons = arming_reasons(
+            operator,
+            evidence,
+            self._outputs.values(),
+            self._interlock.reading if self._interlock else None,
+            self._watch.interlock_age,
+            self._rig.digest,
+            now,
+            time.time(),
+        )
+        if self._audit.error:
+            reasons.append(self._audit.error)
+        self._audit.record(
+            "arm", operator=operator, evidence=fields["evidence"], refused=list(reasons)
+        )
+        if reasons:
+            self._reply(number, "; ".join(reasons))
+            return
+        self.standing, self._operator = Standing.ARMED, operator
+        self._narrow, self._armed_at = evidence is None, now
+        self._reply(number)
+
+    def _activate(self, number: int, now: float) -> None:
+        late = [name for name, output in self._outputs.items() if not output.safe]
+        if late:
+            self._reply(number, f"not known to be safe: {', '.join(late)}")
+            return
+        self._audit.record("activate", operator=self._operator, probing=self._narrow)
+        self.standing = Standing.ACTIVE
+        self._seen = begin_watch(self._seen, now)
+        self._reply(number)
+
+    def _go_on(self, request: _Request, now: float) -> None:
+        {"open": self._open, "clear": self._clear, "close": self._close}[request.verb](request, now)
+
+    def _open(self, request: _Request, now: float) -> None:
+        outputs = self._outputs.values()
+        if request.stage == 0:
+            for output in outputs:
+                output.connect()
+            request.stage = 1
+            return
+        wrong = [f"{name}: {o.error}" for name, o in self._outputs.items() if o.error]
+        if wrong:
+            self._end(request, "; ".join(wrong))
+        elif request.stage == 1 and all(o.connected for o in outputs):
+            self._make_safe(now)
+            request.stage = 2
+        elif request.stage == 2 and all(o.safe for o in outputs):
+            self.standing = Standing.CONFIGURED
+            specs = {name: output.spec for name, output in self._outputs.items()}
+            self._end(request, outputs=specs_fields(specs), rig=self._rig.digest)
+
+    def _clear(self, request: _Request, now: float) -> None:
+        if request.stage == 0:
+            self._audit.retry()
+            self._audit.record("clear", operator=request.operator, fault=self._fault)
+            self._make_safe(now)
+            request.stage = 1
+            return
+        reading = self._interlock.reading if self._interlock else None
+        wrong = interlock_reasons(reading, self._watch.interlock_age, now)
+        wrong += [f"{n}: {o.error}" for n, o in self._outputs.items() if o.error]
+        wrong += [self._audit.error] if self._audit.error else []
+        waiting = [n for n, o in self._outputs.items() if not o.safe]
+        waiting += [] if self._audit.idle else ["the audit log"]
+        if waiting and not wrong and now < request.begun + self._watch.confirm:
+            return
+        wrong += [f"{name} does not answer" for name in waiting]
+        if not wrong:
+            self.standing, self._fault, self._operator = Standing.CONFIGURED, "", ""
+            self._criterion = self._safe_issued = self._safe_confirmed = math.nan
+            self._settled = True
+        self._end(request, "; ".join(wrong))
+
+    def _close(self, request: _Request, now: float) -> None:
+        """Safe, let go, finished; nobody waits for a device longer than it may take."""
+        outputs = self._outputs.values()
+        late = now > request.begun + self._watch.confirm
+        if request.stage == 0:
+            if self.standing is not Standing.FAULT:
+                self._make_safe(now)
+            request.stage = 1
+        elif request.stage == 1 and (late or all(o.safe or not o.connected for o in outputs)):
+            request.unsafe = [n for n, o in self._outputs.items() if o.connected and not o.safe]
+            for output in outputs:
+                output.disconnect()
+            request.stage, request.begun = 2, now
+        elif request.stage == 2 and (late or all(o.idle for o in outputs)):
+            unsafe = ", ".join(request.unsafe)
+            self._audit.record("close", unsafe=request.unsafe)
+            self.standing = Standing.DISCONNECTED
+            self.finished = True
+            self._end(request, f"not known to be safe: {unsafe}" if unsafe else "")
+
+    def _end(self, request: _Request, error: str = "", **fields: Any) -> None:
+        self._request = None
+        self._reply(request.number, error, **fields)
+
+
+def _answer(done: Any) -> dict[str, Any]:
+    return {"confirmed": done.confirmed, "error": done.error}
