@@ -118,7 +118,8 @@ def test_vector_view_keeps_its_contract(name: str, quick_vector: Any, quick_gym:
 def test_no_engine_is_left_out() -> None:
     # A link needs a laboratory, and is checked with one in tests/engines/test_link_engine.py;
     # ESPResSo has to be installed, and is checked in tests/engines/test_espresso_engine.py.
-    assert set(registry.engines.names()) == ENGINES.keys() | {"link", "espresso"}
+    # A microscope is checked with a toy in tests/bridge/microscope/test_microscope_engine.py.
+    assert set(registry.engines.names()) == ENGINES.keys() | {"link", "espresso", "microscope"}
 
 
 @pytest.mark.parametrize("dimension", WORLDS)
