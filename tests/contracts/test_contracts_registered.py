@@ -118,8 +118,10 @@ def test_vector_view_keeps_its_contract(name: str, quick_vector: Any, quick_gym:
 def test_no_engine_is_left_out() -> None:
     # A link needs a laboratory, and is checked with one in tests/engines/test_link_engine.py;
     # ESPResSo has to be installed, and is checked in tests/engines/test_espresso_engine.py;
-    # a replay needs a recording, and is checked with one in tests/engines/test_replay_engine.py.
-    assert set(registry.engines.names()) == ENGINES.keys() | {"link", "espresso", "replay"}
+    # a replay needs a recording, and is checked with one in tests/engines/test_replay_engine.py;
+    # a microscope is checked with a toy in tests/bridge/microscope/test_microscope_engine.py.
+    others = {"link", "espresso", "replay", "microscope"}
+    assert set(registry.engines.names()) == ENGINES.keys() | others
 
 
 @pytest.mark.parametrize("dimension", WORLDS)

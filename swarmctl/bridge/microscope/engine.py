@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ from swarmctl.bridge.devices.contract import Camera
 from swarmctl.bridge.gatekeeper import Gatekeeper
 from swarmctl.bridge.microscope.config import MicroscopeConfig, microscope_spec
 from swarmctl.bridge.microscope.eyes import Eyes, FrameRecord, Look
+from swarmctl.bridge.microscope.hands import Hands
 from swarmctl.bridge.microscope.holding import at_rest, holder, mean_command
 from swarmctl.bridge.microscope.parts import (
     Parts,
@@ -24,9 +24,8 @@ from swarmctl.bridge.microscope.parts import (
 )
 from swarmctl.bridge.microscope.probing import Bench
 from swarmctl.bridge.microscope.spot_check import arm
-from swarmctl.bridge.microscope.steering import Aim, Steering
 from swarmctl.bridge.microscope.timing import Latencies
-from swarmctl.bridge.orders import Order, Standing
+from swarmctl.bridge.orders import Standing
 from swarmctl.bridge.rig import read_rig
 from swarmctl.bridge.vision.swarm import swarm_state
 from swarmctl.core.command import Command, check_command
@@ -43,14 +42,6 @@ from swarmctl.core.errors import (
 from swarmctl.core.state import SwarmState
 from swarmctl.core.world import World
 from swarmctl.engines.link.orders import changed
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """An order with what it was aimed at."""
-
-    order: Order
-    aim: Aim
 
 
 class MicroscopeEngine(Engine):
@@ -90,22 +81,19 @@ class MicroscopeEngine(Engine):
         self.spec = microscope_spec(world, self.rig, control_interval)
         self.dry = self.config.dry
         self.excluded: frozenset[int] = frozenset()
-        self.latencies = Latencies()
         self._parts = parts or Parts()
         self._clock = self._parts.clock
-        self._hold = holder(self.spec, self.rig.output(self.rig.steering.output).limits)
         self._warm = self.config.dry_steps
         self._open = self._running = False
-        self._number = self._step = self._poor = 0
+        self._step = self._poor = 0
         self._started = self._state_time = 0.0
         self._unordered = False
-        self._sent: dict[int, _Sent] = {}
         self._look: Look
         self._camera: Camera
         self._gatekeeper: Gatekeeper
         self._calibration: Calibration
         self._eyes: Eyes
-        self._steering: Steering
+        self._hands: Hands
 
     # What others look at
 
@@ -113,6 +101,12 @@ class MicroscopeEngine(Engine):
     def look(self) -> Look | None:
         """The last frame, what was found in it, and the tracks; None before the first."""
         return self._look if self._open and hasattr(self, "_look") else None
+
+    @property
+    def latencies(self) -> Latencies:
+        """How late everything has been; the rig is connected if it is not yet."""
+        self.open()
+        return self._hands.latencies
 
     @property
     def gatekeeper(self) -> Gatekeeper:
@@ -138,9 +132,13 @@ class MicroscopeEngine(Engine):
         rig, parts = self.rig, self._parts
         self._calibration = parts.calibration or read_calibration(rig.calibration)
         view = box_view(self._calibration, rig, self.spec, self.config.origin)
-        self._steering = make_steering(rig, self._calibration, self.spec, view)
+        steering = make_steering(rig, self._calibration, self.spec, view)
         self._camera = parts.camera or rig.camera.build()
         self._gatekeeper = parts.gatekeeper or make_gatekeeper(self.config.rig)
+        hold = holder(self.spec, rig.output(rig.steering.output).limits)
+        self._hands = Hands(
+            self._gatekeeper, steering, hold, rig, self._calibration.delay.to_light, self._clock
+        )
         try:
             self._camera.connect(rig.mock_camera)
             self._eyes = make_eyes(self._camera, rig, self._calibration, self.spec, view,
@@ -160,12 +158,12 @@ class MicroscopeEngine(Engine):
         self.open()
         bench = Bench(
             self._camera, self._gatekeeper, self.rig, self._clock,
-            self.config.heartbeat, self.config.frame_timeout, self._number,
+            self.config.heartbeat, self.config.frame_timeout, self._hands.number,
         )  # fmt: skip
         try:
             arm(bench, self._gatekeeper, self.rig, self._calibration, operator)
         finally:
-            self._number = bench.number
+            self._hands.number = bench.number
 
     # The contract
 
@@ -180,8 +178,7 @@ class MicroscopeEngine(Engine):
         self._flush()
         self._ready()
         self._eyes.forget()
-        self._sent.clear()
-        self._gatekeeper.receipts()
+        self._hands.forget()
         self._watch()
         self._step = self._poor = 0
         self._started = self._state_time = self._look.shot.exposed
@@ -236,7 +233,7 @@ class MicroscopeEngine(Engine):
         check_command(command, self.spec)
         dry = self.dry or self._warm > 0
         self._warm = max(self._warm - 1, 0)
-        first, planned = self._number + 1, at_rest(command)
+        first, planned = self._hands.number + 1, at_rest(command)
         dropped, start = 0, self._state_time
         end = start + self.spec.control_interval - self._camera.spec.period / 2
         done: list[Command] = []
@@ -245,7 +242,7 @@ class MicroscopeEngine(Engine):
                 planned = self._act(command, dry)
                 self._see()
                 dropped += self._look.dropped
-                done += self._receive(first, command)
+                done += self._hands.done(first, command)
                 if self._look.shot.exposed >= end:
                     break
         except (CommandError, CapabilityError):
@@ -269,7 +266,7 @@ class MicroscopeEngine(Engine):
             "dropped": dropped,
             "left_out": self._look.tracks.ignored,
             "found": self._look.found,
-            "orders": self._number - first + 1,
+            "orders": self._hands.number - first + 1,
             "confirmed": len(done),
             "dry": dry,
             "latency": {"frame": timing.received - timing.exposed,
@@ -323,65 +320,11 @@ class MicroscopeEngine(Engine):
 
     def _act(self, command: Command, dry: bool) -> Command:
         """Send the command as an order that rests on the last look; return what it comes to."""
-        look, rig = self._look, self.rig
-        acts = np.isin(look.tracks.identity, list(self.excluded), invert=True) & look.tracks.present
-        held = self._hold(command, acts)
-        lead = self._lead(look)
-        aim = Aim.at(look.tracks, lead, rig.steering.blind, self.excluded)
-        outputs = self._steering.order(held, aim)
-        planned = self._steering.applied(outputs, held, aim)
-        if not dry:
-            self._activate()
-        self._number += 1
-        now = self._clock()
-        order = Order(
-            number=self._number,
-            frame=look.shot.number,
-            exposed=look.shot.exposed,
-            issued=now,
-            expires=now + rig.supervisor.expiry,
-            found=look.found,
-            outputs=outputs,
-            dry=dry,
-        )
-        self._gatekeeper.send(order)
-        self._sent[self._number] = _Sent(order, aim)
-        timing = dataclasses.replace(look.timing, issued=now)
-        self.latencies.add(timing)
+        record, planned = self._hands.act(command, self._look, dry, self.excluded)
         self._unordered = False
         if self._parts.observer is not None:
-            self._parts.observer(FrameRecord(dataclasses.replace(look, timing=timing), order))
+            self._parts.observer(record)
         return planned
-
-    def _activate(self) -> None:
-        report = self._gatekeeper.report()
-        if report.standing is Standing.ARMED:
-            self._gatekeeper.activate()
-        elif report.standing is not Standing.ACTIVE:
-            raise ArmingError(
-                f"the outputs are {report.standing.name}{': ' * bool(report.fault)}{report.fault}."
-            )
-
-    def _lead(self, look: Look) -> float:
-        """Seconds from the exposure to the light of an order that is sent now."""
-        given = self.rig.steering.lead
-        if given is not None:
-            return given
-        return self._clock() - look.shot.exposed + self._calibration.delay.to_light
-
-    def _receive(self, first: int, command: Command) -> list[Command]:
-        """What receipts of the orders from number `first` on say that was done."""
-        done = []
-        for receipt in self._gatekeeper.receipts():
-            sent = self._sent.pop(receipt.number, None)
-            if sent is None:
-                continue
-            self.latencies.confirm(receipt, sent.order.issued)
-            if receipt.number >= first:
-                done.append(self._steering.applied(receipt.sent, command, sent.aim))
-        for number in [n for n in self._sent if n < self._number - 64]:
-            del self._sent[number]
-        return done
 
     def _flush(self) -> None:
         """Tell the observer of the last frame, if it has got no order."""
@@ -394,14 +337,11 @@ class MicroscopeEngine(Engine):
     def _state(self, interval: float) -> SwarmState:
         state = swarm_state(self._look.tracks, self.spec, self._started, self._step)
         barred = np.isin(self._look.tracks.identity, list(self.excluded))
-        kind = np.dtype(self.spec.dtype)
-        return jax.device_put(
-            dataclasses.replace(
-                state,
-                interval=np.asarray(interval, kind),
-                controllable=np.asarray(state.controllable) & ~barred,
-            )
-        )
+        changes: Any = {
+            "interval": np.asarray(interval, self.spec.dtype),
+            "controllable": np.asarray(state.controllable) & ~barred,
+        }
+        return jax.device_put(dataclasses.replace(state, **changes))
 
     def _put(self, command: Command) -> Command:
         kind = np.dtype(self.spec.dtype)

@@ -11,6 +11,7 @@ from swarmctl.bridge.gatekeeper import Evidence, Gatekeeper
 from swarmctl.bridge.microscope.probing import Bench, find_spot, mean_frame
 from swarmctl.bridge.orders import Spots
 from swarmctl.bridge.rig import Rig
+from swarmctl.bridge.supervisor.limits import PatternLimits
 from swarmctl.core.errors import ArmingError
 
 FRAMES = 4
@@ -47,6 +48,7 @@ def arm(
 
 def _spot_error(bench: Bench, rig: Rig, calibration: Calibration, pattern: PatternMap) -> float:
     entry = rig.output(pattern.output)
+    assert isinstance(entry.limits, PatternLimits)  # its pattern has been calibrated
     shape = entry.driver.build().spec.shape
     radius = rig.steering.spot_radius * pattern.map.pixel_size / calibration.view.map.pixel_size
     return spot_error(bench, pattern, shape, bench.frame_shape, radius, entry.limits.power_max)

@@ -139,9 +139,13 @@ class LightSteering(Steering):
             )
             for k, (a, b) in enumerate(_QUADRANTS)
         ]  # fmt: skip
-        parts = ("position", "radius", "power", "colloid")
-        joined = (np.concatenate([getattr(s, part) for s in spots]) for part in parts)
-        return Spots(*joined, profile=self._config.profile)
+        position, radius, light, colloid = (
+            np.concatenate(part)
+            for part in zip(
+                *((s.position, s.radius, s.power, s.colloid) for s in spots), strict=True
+            )
+        )
+        return Spots(position, radius, light, colloid, self._config.profile)
 
     def _spots(self, aim: Aim, power: Floats, place: Floats, radius: float) -> Spots:
         """Spots for those that may be lit and whose spot lies on the pattern."""
@@ -225,7 +229,7 @@ class LightSteering(Steering):
             brought = np.where(small, power * less, brought)
             centre = np.where(small, self._small.centre_of(distance), centre)
         way = offset * (centre / np.where(distance > 0, distance, 1.0))[:, None]
-        light = np.bincount(slots, brought, count)
+        light = np.bincount(slots, brought, count).astype(np.float64)
         total = np.where(light > 0, light, 1.0)
         middle = [np.bincount(slots, brought * way[:, k], count) / total for k in range(2)]
         return light, np.column_stack(middle)
