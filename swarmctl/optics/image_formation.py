@@ -73,9 +73,7 @@ class ImageFormation:
         """Of a frame."""
         return np.uint8 if self.config.camera.bits <= 8 else np.uint16
 
-    def light(
-        self, samples: Sample | Sequence[Sample], projected: Image | None = None
-    ) -> Image:
+    def light(self, samples: Sample | Sequence[Sample], projected: Image | None = None) -> Image:
         """Return the electrons [H,W] that an exposure makes on average, without noise.
 
         Several samples are the places during the exposure, in equal intervals: motion blurs.

@@ -39,7 +39,9 @@ def _about(address: str, part: str) -> dict[str, Any]:
     lab = Connection(Path(address), "catalogue")
     try:
         if lab.lockstep:
-            raise DeviceError("Micro-Manager keeps its own time; start the laboratory in real time.")
+            raise DeviceError(
+                "Micro-Manager keeps its own time; start the laboratory in real time."
+            )
         return dict(lab.about[part])
     finally:
         lab.close()

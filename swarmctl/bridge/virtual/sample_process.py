@@ -53,9 +53,7 @@ class SampleProcess:
         self.sample = VirtualSample(self.config, time.monotonic())
         camera, projector = self.config.optics.camera, self.config.projector
         self._board = Board.create()
-        self._frames = Ring.create(
-            (camera.height, camera.width), pixel_type(camera.bits), FRAMES
-        )
+        self._frames = Ring.create((camera.height, camera.width), pixel_type(camera.bits), FRAMES)
         self._patterns = Ring.create((projector.height, projector.width), np.uint8, PATTERNS)
         self._random = np.random.default_rng([self.config.seed, 3])
         self._taken = 0  # patterns
@@ -82,6 +80,7 @@ class SampleProcess:
                     self._server.poll(self._keep_time())
                 else:
                     self._server.poll(0.5)
+                self._running = self._running and self._server.connected("camera")
                 self._tell()
         finally:
             self._server.close()
@@ -187,7 +186,9 @@ class SampleProcess:
     def _next_frame(self) -> bool:
         """Let the time go on until a frame arrives; for a period only if the camera is frozen."""
         if self.pacing != "lockstep":
-            raise DeviceError("frames are asked for in lockstep only; here they come by themselves.")
+            raise DeviceError(
+                "frames are asked for in lockstep only; here they come by themselves."
+            )
         if not self._running:
             raise DeviceError("the camera has not been started.")
         periods = 1 if self.sample.faults.freeze else 100

@@ -79,9 +79,7 @@ class Ring:
         self._words = [head.view(np.uint64) for head in heads]
         self._times = [head.view(np.float64) for head in heads]
         count = shape[0] * shape[1] * self.kind.itemsize
-        self._images = [
-            row[_SLOT : _SLOT + count].view(self.kind).reshape(shape) for row in body
-        ]
+        self._images = [row[_SLOT : _SLOT + count].view(self.kind).reshape(shape) for row in body]
 
     @classmethod
     def create(cls, shape: tuple[int, int], kind: type, slots: int) -> Ring:

@@ -119,7 +119,9 @@ class VirtualSample:
 
     def next_light(self, time: float) -> float:
         """When the next pattern after `time` s lights the sample; inf if none is on its way."""
-        return min((shown.begins for shown in self._waiting if shown.begins > time), default=math.inf)
+        return min(
+            (shown.begins for shown in self._waiting if shown.begins > time), default=math.inf
+        )
 
     def set_faults(self, faults: SampleFaults) -> None:
         """Let things go wrong, or right again, from now on."""
