@@ -80,6 +80,7 @@ class SampleProcess:
                     self._server.poll(self._keep_time())
                 else:
                     self._server.poll(0.5)
+                self._running = self._running and self._server.connected("camera")
                 self._tell()
         finally:
             self._server.close()

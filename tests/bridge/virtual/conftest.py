@@ -35,9 +35,7 @@ def quiet_sample():
         placement=Placement(region="points", positions=places, directors=((1.0, 0.0),) * 4),
     )
     return SampleConfig(
-        world=World(
-            box=Box(size=(80.0, 80.0)), species=(swimmers,), fluid=Fluid(temperature=0.0)
-        ),
+        world=World(box=Box(size=(80.0, 80.0)), species=(swimmers,), fluid=Fluid(temperature=0.0)),
         optics=OpticsConfig(
             view=ViewConfig(pixel_size=0.2, rotation=0.1, centre=(40.0, 40.0)),
             look=JanusConfig(radius=RADIUS),
