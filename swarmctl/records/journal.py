@@ -8,7 +8,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -122,47 +122,66 @@ class Journal:
             self._handle = -1
 
 
-def read_journal(path: Path) -> JournalContent:
+def read_journal(path: Path, first: int = 0, count: int | None = None) -> JournalContent:
     """Read every frame of a journal that passes its check, also while it is written.
+
+    Args:
+        path: the journal.
+        first, count: which records, for a journal that is larger than the memory; all if left out.
 
     Raises FileNotFoundError if there is none and RecordError if its header cannot be read.
     """
-    data = path.read_bytes()
-    header, start = _read_header(path, data)
-    dtype = record_dtype(header.spec)
-    length = dtype.itemsize
-    count, torn = divmod(len(data) - start, length)
-    records = np.frombuffer(data, dtype, count, start)
-    good = np.zeros(count, bool)
+    with path.open("rb") as file:
+        header, start = _read_header(path, file)
+        dtype = record_dtype(header.spec)
+        length = dtype.itemsize
+        file.seek(start + first * length)
+        data = file.read(-1 if count is None else count * length)
+        more = bool(file.read(1))
+    whole, torn = divmod(len(data), length)
+    records = np.frombuffer(data, dtype, whole)
+    good = np.zeros(whole, bool)
     view = memoryview(data)
-    for k in range(count):
-        begin = start + k * length
+    for k in range(whole):
+        begin = k * length
         good[k] = (
             records["mark"][k] == _MARK
-            and records["frame"][k] == header.first_frame + k
+            and records["frame"][k] == header.first_frame + first + k
             and records["crc"][k] == zlib.crc32(view[begin : begin + length - 4])
         )
-    last = int(np.flatnonzero(good)[-1]) + 1 if good.any() else 0
-    damaged = tuple(int(header.first_frame + k) for k in np.flatnonzero(~good[:last]))
+    # Bad records at the very end were cut short; elsewhere they are damaged.
+    last = whole if more else int(np.flatnonzero(good)[-1]) + 1 if good.any() else 0
+    begin = header.first_frame + first
     return JournalContent(
         header,
         records["frame"][good].astype(np.int64),
         records["payload"][good],
-        torn + (count - last) * length,
-        damaged,
+        torn + (whole - last) * length,
+        tuple(int(begin + k) for k in np.flatnonzero(~good[:last])),
     )
 
 
-def _read_header(path: Path, data: bytes) -> tuple[JournalHeader, int]:
+def journal_header(path: Path) -> tuple[JournalHeader, int]:
+    """What a journal is of, and how many whole records it has. Raises as `read_journal`."""
+    with path.open("rb") as file:
+        header, start = _read_header(path, file)
+        size = file.seek(0, os.SEEK_END)
+    return header, (size - start) // record_dtype(header.spec).itemsize
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[JournalHeader, int]:
     problem = RecordError(
         f"{path}: is not the journal of a trajectory, or its first bytes are damaged. "
         "Nothing in it can be read; move it away to read the closed segments beside it."
     )
-    if len(data) < _PREFIX.size:
+    prefix = file.read(_PREFIX.size)
+    if len(prefix) < _PREFIX.size:
         raise problem
-    magic, length, check = _PREFIX.unpack_from(data)
-    text = data[_PREFIX.size : _PREFIX.size + length]
-    if magic != _MAGIC or len(text) != length or zlib.crc32(text) != check:
+    magic, length, check = _PREFIX.unpack(prefix)
+    if magic != _MAGIC:
+        raise problem
+    text = file.read(length)
+    if len(text) != length or zlib.crc32(text) != check:
         raise problem
     content = json.loads(text)
     spec = TrajectorySpec.from_dict(content["spec"])

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from swarmctl.core.errors import RecordError
 from swarmctl.records.files import TEMPORARY_SUFFIX, FileLock
 from swarmctl.records.h5md import SegmentContent, read_heading, read_segment, write_segment
-from swarmctl.records.journal import JournalContent, read_journal
+from swarmctl.records.journal import (
+    JournalContent,
+    journal_header,
+    read_journal,
+    record_dtype,
+)
+
+T = TypeVar("T")
+SEGMENT_BYTES = 2**28
+"""A journal is closed in segments of this size at most, so that closing it fits in memory."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +95,13 @@ class TrajectoryFiles:
 
 def live_journal(files: TrajectoryFiles) -> JournalContent | None:
     """Read the journal, None if there is none. Raises RecordError if it cannot be read."""
+    return _reading(files, read_journal)
+
+
+def _reading(files: TrajectoryFiles, read: Callable[[Path], T]) -> T | None:
+    """Read something of the journal, None if there is none."""
     try:
-        return read_journal(files.journal)
+        return read(files.journal)
     except FileNotFoundError:
         return None
     except RecordError:
@@ -98,22 +114,27 @@ def live_journal(files: TrajectoryFiles) -> JournalContent | None:
 
 
 def close_journal(files: TrajectoryFiles) -> tuple[list[str], int]:
-    """Turn the journal into a segment and remove it; return what was done and how many frames fell.
+    """Turn the journal into segments and remove it; return what was done and how many frames fell.
 
-    The caller holds the lock. Raises RecordError, with the journal as it was, if the segment cannot
-    be written.
+    One segment as a rule; several if the journal is larger than SEGMENT_BYTES. The caller holds the
+    lock. Raises RecordError, with the journal as it was, if a segment cannot be written.
     """
-    content = live_journal(files)
-    if content is None:
+    found = _reading(files, journal_header)
+    if found is None:
         return [], 0
-    actions, dropped = [], 0
-    target = files.segment(content.header.index)
-    if target.exists():
-        # The kill came between the rename and this removal: every frame is in the segment.
-        read_segment(target)
-        actions.append(f"removed {files.journal.name}, which {target.name} already holds")
-    else:
-        dropped = len(content.damaged) + bool(content.torn_bytes)
+    header, records = found
+    at_once = max(1, SEGMENT_BYTES // record_dtype(header.spec).itemsize)
+    actions, dropped, first, index = [], 0, 0, header.index
+    while first < records or (first == 0 and index == header.index):
+        target = files.segment(index)
+        if target.exists():
+            # The kill came between the rename and the removal: these frames are in the segment.
+            last = int(read_segment(target).frames[-1])
+            actions.append(f"removed {files.journal.name}, which {target.name} already holds")
+            first, index = last + 1 - header.first_frame, index + 1
+            continue
+        content = read_journal(files.journal, first, at_once)
+        dropped += len(content.damaged) + bool(content.torn_bytes)
         if content.torn_bytes:
             actions.append(
                 f"dropped the torn end of {files.journal.name} ({content.torn_bytes} bytes)"
@@ -121,12 +142,14 @@ def close_journal(files: TrajectoryFiles) -> tuple[list[str], int]:
         if content.damaged:
             actions.append(f"dropped damaged frames {list(content.damaged)}")
         if len(content.frames):
-            header = content.header
-            segment = SegmentContent(header.index, header.spec, content.frames, content.payload)
-            write_segment(target, segment)
+            write_segment(
+                target, SegmentContent(index, header.spec, content.frames, content.payload)
+            )
             actions.append(f"closed {len(content.frames)} frames into {target.name}")
-        else:
+            index += 1
+        elif first == 0:
             actions.append(f"removed {files.journal.name}, which has no frame")
+        first += at_once
     files.journal.unlink(missing_ok=True)
     return actions, dropped
 

@@ -16,11 +16,7 @@ import numpy as np
 from swarmctl.core.errors import RecordError
 from swarmctl.records.files import cannot_write
 from swarmctl.records.h5md import SegmentContent, read_heading, read_segment, write_segment
-from swarmctl.records.journal import (
-    Journal,
-    JournalHeader,
-    record_dtype,
-)
+from swarmctl.records.journal import Journal, JournalHeader
 from swarmctl.records.layout import (
     Channel,
     FrameEncoder,
@@ -58,9 +54,6 @@ __all__ = [
     "repair",
     "segments",
 ]
-
-SEGMENT_BYTES = 2**28
-"""A segment is closed at this size whatever its frames, so that closing it fits in memory."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +159,7 @@ class TrajectoryWriter:
         spec: what every frame holds.
         frames_per_segment: after so many frames the journal becomes an H5MD file. That takes a
             moment (about 5 ms a MB): a control loop that cannot wait sets it beyond its
-            length.
+            length, and closes afterwards.
         append: go on with the trajectory that is there instead of refusing to touch it.
 
     Raises RecordError if the folder cannot be written, another process is writing there, or a
@@ -186,8 +179,7 @@ class TrajectoryWriter:
         self._files = TrajectoryFiles.of(path)
         self._encoder = FrameEncoder(spec)
         self._journal: Journal | None = None
-        limit = max(1, SEGMENT_BYTES // record_dtype(spec).itemsize)
-        self._frames_per_segment = min(frames_per_segment, limit)
+        self._frames_per_segment = frames_per_segment
         try:
             self._files.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -317,9 +309,13 @@ def _read_parts(
     paths = files.closed()
     parts = [read(path) for path in paths]
     notes = []
-    if live is not None and live.header.index >= len(parts):
+    if live is not None:
+        closed = live.header.index < len(parts)
+        # A kill may have come while the journal was being closed: some of it may be in segments.
+        new = live.frames > (parts[-1].frames[-1] if closed else -1)
+    if live is not None and (new.any() or not closed):
         header = live.header
-        parts.append(SegmentContent(header.index, header.spec, live.frames, live.payload))
+        parts.append(SegmentContent(len(parts), header.spec, live.frames[new], live.payload[new]))
         paths.append(files.journal)
         if live.damaged:
             notes.append(f"{files.journal}: frames {list(live.damaged)} are damaged, left out")

@@ -182,6 +182,55 @@ def test_a_kill_before_the_rename_leaves_the_journal(journal, monkeypatch):
     check(journal, 4)
 
 
+def test_a_large_journal_is_closed_in_parts_whenever_a_kill_comes(tmp_path, monkeypatch):
+    """Nothing is lost and nothing is there twice after a kill between any two segments."""
+    frames, per = 11, 3
+    monkeypatch.setattr(store, "SEGMENT_BYTES", per * record_dtype(SPEC).itemsize)
+    true_write = store.write_segment
+    for kills in (0, 1, 2, 3, 99):
+        folder = tmp_path / str(kills)
+        folder.mkdir()
+        done = []
+
+        def write(path, content, kills=kills, done=done):
+            if len(done) == kills:
+                done.append(None)
+                raise KeyboardInterrupt
+            done.append(path)
+            true_write(path, content)
+
+        monkeypatch.setattr(store, "write_segment", write)
+        writer = TrajectoryWriter(folder, SPEC, 10**9)
+        for k in range(frames):
+            writer.write(frame(k))
+        if kills < 4:
+            with pytest.raises(KeyboardInterrupt):
+                writer.close()
+            assert len(list(folder.glob("*.h5md"))) == kills
+            check(folder, frames)
+            report = repair(folder)
+            assert (report.frames, report.dropped) == (frames, 0)
+        else:
+            writer.close()
+        check(folder, frames)
+        assert len(list(folder.glob("*.h5md"))) == 4
+        assert not find_journals(folder)
+        with TrajectoryWriter(folder, SPEC, append=True) as again:
+            assert again.write(frame(frames)) == frames
+        check(folder, frames + 1)
+
+
+def test_damage_in_a_large_journal_costs_its_own_frames_only(journal, monkeypatch):
+    length = record_dtype(SPEC).itemsize
+    monkeypatch.setattr(store, "SEGMENT_BYTES", 2 * length)
+    data = bytearray(journal.read_bytes())
+    data[len(data) - 2 * length - 10] ^= 1  # frame 1, the last of the first segment
+    journal.write_bytes(data[:-5])  # and the end is torn
+    report = repair(journal)
+    assert (report.frames, report.dropped) == (2, 2)
+    np.testing.assert_array_equal(read_trajectory(journal).frame, [0, 2])
+
+
 def test_a_journal_without_a_frame_goes_away(journal):
     length = record_dtype(SPEC).itemsize
     journal.write_bytes(journal.read_bytes()[: -4 * length])
