@@ -6,6 +6,7 @@ import contextlib
 import select
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 EMERGENCY = ("q", " ", "\x1b")
 """Keys that stop everything: q, space, escape."""
@@ -31,19 +32,27 @@ class Keys:
 @contextlib.contextmanager
 def terminal_keys() -> Iterator[Keys]:
     """Read single keys for the length of a `with` block, if there is a terminal to read from."""
-    try:
-        import termios
-        import tty
+    before = _settings()
+    if before is None:
+        yield Keys(False)
+        return
+    import termios
+    import tty
 
-        before = termios.tcgetattr(sys.stdin)
-    except (ImportError, OSError, ValueError, AttributeError):
-        yield Keys(False)
-        return
-    except termios.error:
-        yield Keys(False)
-        return
     try:
         tty.setcbreak(sys.stdin)
         yield Keys(True)
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _settings() -> list[Any] | None:
+    """Settings of the terminal; None where there is none, or none that Python can set."""
+    try:
+        import termios
+    except ImportError:
+        return None
+    try:
+        return termios.tcgetattr(sys.stdin)
+    except (termios.error, OSError, ValueError, AttributeError):
+        return None

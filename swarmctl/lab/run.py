@@ -152,6 +152,10 @@ class Pilot:
     def _watch(self) -> None:
         """Stay in SHADOW until the guards hold. Raises ArmingError if they never do."""
         config, bridge = self._config, self._bridge
+        assert bridge.plant is not None
+        reasons = bridge.plant.reasons()
+        if reasons:
+            raise ArmingError("the agent may not drive: " + "; ".join(reasons) + ".")
         end = time.monotonic() + config.patience
         for decision in self._episode(config.seed):
             self._session.decided(decision, "shadow")
