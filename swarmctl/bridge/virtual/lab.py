@@ -70,7 +70,7 @@ class VirtualLab:
         return self._process.poll() is None
 
     def wait(self) -> None:
-        """Wait until devices can connect. Raises DeviceError if it ends before or takes too long."""
+        """Wait until devices can connect. Raises DeviceError if it ends or takes too long."""
         end = time.monotonic() + START
         while not self.address.exists():
             if not self.running:

@@ -125,12 +125,17 @@ def _limits(config: SampleConfig) -> dict[str, Any]:
 
 
 def _detector(config: SampleConfig) -> dict[str, Any]:
-    look, pixel = config.optics.look, config.optics.view.pixel_size
+    """Keys of a detector that leaves out dust and noise, which are fainter than most colloids."""
+    optics, look = config.optics, config.optics.look
+    pixel, gain = optics.view.pixel_size, optics.camera.gain
     if isinstance(look, JanusConfig):
-        radius = look.radius / pixel
-        return {"name": "janus", "radius": radius, "separation": 1.6 * radius, "lowest": 40.0}
-    sigma = look.sigma / pixel
-    return {"name": "spots", "sigma": sigma, "separation": 3 * sigma, "lowest": 100.0}
+        radius = round(look.radius / pixel, 2)
+        contrast = (abs(look.body - 1) + abs(look.cap - 1)) / 2
+        lowest = round(0.15 * contrast * optics.illumination.background * gain, 1)
+        return {"name": "janus", "radius": radius, "separation": 1.6 * radius, "lowest": lowest}
+    sigma = round(look.sigma / pixel, 2)
+    lowest = round(0.3 * look.brightness * gain, 1)
+    return {"name": "spots", "sigma": sigma, "separation": 3 * sigma, "lowest": lowest}
 
 
 def _capacity(config: SampleConfig) -> int:

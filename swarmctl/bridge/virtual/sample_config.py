@@ -122,7 +122,9 @@ class SampleConfig:
             view=_VIEW,
             look=JanusConfig(radius=2.4, edge=0.2),
             focus=FocusConfig(spread=0.3),
-            illumination=IlluminationConfig(background=800.0, vignetting=0.15, dust=6),
+            illumination=IlluminationConfig(
+                background=800.0, vignetting=0.15, dust=6, dust_depth=0.12
+            ),
             camera=CameraConfig(width=512, height=512),
         ),
         "the microscope and its camera",
@@ -198,7 +200,7 @@ def bright_spots() -> SampleConfig:
         view=_VIEW,
         look=SpotConfig(sigma=0.7, brightness=600.0),
         focus=FocusConfig(spread=0.2),
-        illumination=IlluminationConfig(background=60.0, vignetting=0.15, dust=6),
+        illumination=IlluminationConfig(background=60.0, vignetting=0.15, dust=6, dust_depth=0.12),
         camera=CameraConfig(width=512, height=512),
     )
     return SampleConfig(optics=optics)

@@ -240,4 +240,4 @@ def _mean_light(patterns: list[Pattern | None]) -> Floats | Pattern | None:
         return None
     if len(lit) == len(patterns) and all(pattern is lit[0] for pattern in lit):
         return lit[0]
-    return np.sum(lit, axis=0, dtype=np.float64) / len(patterns)
+    return np.asarray(np.sum(lit, axis=0, dtype=np.float64) / len(patterns))

@@ -74,7 +74,7 @@ class Loop:
         return np.array(times), np.array(places), np.array(directions), others
 
 
-@pytest.fixture()
+@pytest.fixture
 def loop(lockstep_lab):
     lockstep_lab.set_faults(speed=1.0, mirror_turning=False, freeze=False, blank=False)
     with Loop(lockstep_lab) as loop:

@@ -1,4 +1,4 @@
-"""The virtual laboratory in real time: its devices keep the contract, and it dies with its parent."""
+"""The virtual laboratory in real time: devices keep the contract, and it dies with its parent."""
 
 import json
 import os
@@ -59,9 +59,11 @@ def test_the_rig_must_say_what_the_laboratory_is(live_lab):
         VirtualCameraConfig(live_lab.address, width=300, height=256).build().connect()
     with pytest.raises(DeviceError, match="no virtual laboratory runs there"):
         VirtualCameraConfig(Path("nowhere.json")).build().connect()
-    with pytest.raises(DeviceError, match="holds a virtual laboratory already"):
-        with virtual_lab(folder=live_lab.folder):
-            pass
+    with (
+        pytest.raises(DeviceError, match="holds a virtual laboratory already"),
+        virtual_lab(folder=live_lab.folder),
+    ):
+        pass
 
 
 def test_micromanager_sees_a_camera_and_a_light_modulator(live_lab):
@@ -93,6 +95,11 @@ with virtual_lab(folder=sys.argv[1]) as lab:
 """
 
 
+def look_until(camera, end):
+    while time.monotonic() < end:
+        camera.newest(1.0)
+
+
 def test_nothing_is_left_when_the_parent_is_killed(tmp_path):
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -110,8 +117,7 @@ def test_nothing_is_left_when_the_parent_is_killed(tmp_path):
         parent.stdout.close()
     end = time.monotonic() + 30
     with pytest.raises(DeviceError, match="gone"):
-        while time.monotonic() < end:
-            camera.newest(1.0)
+        look_until(camera, end)
     camera.disconnect()
     while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
         time.sleep(0.05)
