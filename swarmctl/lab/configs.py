@@ -22,9 +22,10 @@ class DevicesConfig:
     """List device drivers, what each can do, and what is connected."""
 
     rig: Path | None = key(None, "a rig file, to list its devices", positional=True)
+    cfg: Path | None = key(None, "a configuration of Micro-Manager, to list its devices")
 
     def __post_init__(self) -> None:
-        _as_paths(self, "rig")
+        _as_paths(self, "rig", "cfg")
 
 
 @dataclass(frozen=True)

@@ -333,19 +333,20 @@ class StateMachine:
             self._reply(number, f"{self._request.verb} is not done yet")
             return
         expected = {
-            "open": Standing.DISCONNECTED,
-            "arm": Standing.CONFIGURED,
-            "activate": Standing.ARMED,
-            "clear": Standing.FAULT,
+            "open": (Standing.DISCONNECTED,),
+            # Armed for probing, it is armed again with what the probe has shown.
+            "arm": (Standing.CONFIGURED, Standing.ARMED),
+            "activate": (Standing.ARMED,),
+            "clear": (Standing.FAULT,),
         }
         if verb not in expected:
             raise LinkError(f"the request {verb!r} is not known.")
-        if self.standing is not expected[verb]:
+        if self.standing not in expected[verb]:
             fault = f" ({self._fault})" if self._fault else ""
             self._reply(
                 number,
                 f"the hardware is {self.standing.name}{fault}; to {verb} it has to be "
-                f"{expected[verb].name}",
+                f"{' or '.join(standing.name for standing in expected[verb])}",
             )
         elif verb == "arm":
             self._arm(number, operator, fields, now)

@@ -14,6 +14,8 @@ from swarmctl.core.state import SwarmState
 
 REST_TIME = 2.0
 """Longest time in s until outputs have gone to their safe values within their slew limits."""
+ENOUGH = 100
+"""Measurements after which those of this run count instead of the calibration's."""
 
 
 class MicroscopePlant(Plant):
@@ -36,12 +38,11 @@ class MicroscopePlant(Plant):
         """
         known = self.engine.calibration.delay
         measured = self.engine.latencies
-        parts = (
-            measured.figure("frame") or known.frame,
-            measured.figure("command") or known.command,
-            measured.figure("light") or known.light,
-            known.motion,
-        )
+        parts = [known.motion]
+        for name in ("frame", "command", "light"):
+            figure = measured.figure(name)
+            enough = figure is not None and figure.count >= ENOUGH
+            parts.append(figure if enough else getattr(known, name))
         return sum(part.median for part in parts if isinstance(part, Figure))
 
     def reasons(self) -> list[str]:

@@ -65,8 +65,14 @@ def _rig(config: SampleConfig, camera: dict[str, Any], light: dict[str, Any]) ->
         "interlock": {"driver": "virtual-interlock", "address": ADDRESS},
         "detector": _detector(config),
         "tracker": {"capacity": _capacity(config)},
-        "steering": {"output": "light"},
+        "supervisor": _supervisor(),
+        "steering": {"output": "light", "turning_speed": "1 um/s"},
     }
+
+
+def _supervisor() -> dict[str, Any]:
+    """Criteria with room for a machine that simulates the sample and runs the loop besides."""
+    return {"expiry": "0.25 s", "silence": "0.2 s", "frame_latency": "0.1 s"}
 
 
 def _camera(config: SampleConfig) -> dict[str, Any]:
