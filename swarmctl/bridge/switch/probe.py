@@ -26,7 +26,8 @@ class ProbeReport:
     """What a probe found.
 
     Attributes:
-        passed: whether every doubt was ruled out.
+        passed: whether every doubt was ruled out. Doubts are those that would make a difference to
+            what was asked.
         doubts: those that remain, with the log-likelihood ratio against what is expected.
         seconds: how long it took.
         error: median error of the twin during it.

@@ -25,6 +25,8 @@ from swarmctl.physics.parameters import motion_params
 
 CLIP = 4.0
 """Most that one colloid may say for or against a fault in one frame: some stick or collide."""
+SHORT = 0.5
+"""Delays of fewer intervals are not doubled: an interval more is what matters then."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Finding:
     Attributes:
         error: median of the prediction's error over the colloids, nan if nobody was compared.
         compared: number of colloids that were seen in both frames.
-        evidence: by hypothesis, the log-likelihood ratio against what is expected, in this frame.
+        evidence: by hypothesis, the log-likelihood ratio against what is expected, in this frame;
+            only of those that would make a difference.
         speed: (Σ moved · predicted, Σ predicted²) of the displacements, µm².
         turn: the same of turns, rad².
     """
@@ -104,9 +107,20 @@ class Comparison:
         oriented = same & np.asarray(before.oriented) & np.asarray(after.oriented)
         turn_evidence, turn = self._turns(before, after, expected, oriented, interval)
         total = np.clip(shift_evidence + turn_evidence, -CLIP, CLIP).sum(axis=1)
-        names = [h.name for h in self.predictor.hypotheses[1:]]
-        evidence = dict(zip(names, total[1:].tolist(), strict=True))
+        evidence = {
+            h.name: float(total[row])
+            for row, h in enumerate(self.predictor.hypotheses)
+            if row and self._matters(h, row, delay, expected)
+        }
         return Finding(error, int(same.sum()), evidence, speed, turn)
+
+    def _matters(self, fault: Hypothesis, row: int, delay: float, expected: Prediction) -> bool:
+        """Whether it predicts anything else: turning may not be asked for, a delay may be short."""
+        if fault.delay != 1 and delay < SHORT * self.predictor.engine.spec.control_interval:
+            return False
+        other = expected.displacement[row] != expected.displacement[0]
+        turned = expected.turn is not None and (expected.turn[row] != expected.turn[0]).any()
+        return bool(other.any() or turned)
 
     def _shifts(
         self, moved: Floats, expected: Prediction, same: Floats, interval: float
