@@ -34,11 +34,11 @@ VERBS: dict[str, tuple[type[Any], str]] = {
 LAB_VERBS: dict[str, tuple[str, str]] = {
     "devices": ("swarmctl.lab.configs:DevicesConfig", "swarmctl.lab.devices:devices"),
     "check": ("swarmctl.lab.configs:CheckRigConfig", "swarmctl.lab.check:check"),
-    "calibrate": ("swarmctl.lab.configs:CalibrateConfig", "swarmctl.lab.calibrate:calibrate"),
+    "calibrate": ("swarmctl.lab.calibrate_config:CalibrateConfig", "swarmctl.lab.calibrate:calibrate"),
     "demo": ("swarmctl.lab.configs:LabDemoConfig", "swarmctl.lab.demo:demo"),
     "record": ("swarmctl.lab.configs:RecordConfig", "swarmctl.lab.record:record"),
-    "replay": ("swarmctl.lab.configs:ReplayConfig", "swarmctl.lab.replay:replay"),
-    "fit": ("swarmctl.lab.configs:FitConfig", "swarmctl.lab.fit:fit"),
+    "replay": ("swarmctl.lab.replay_config:ReplayConfig", "swarmctl.lab.replay:replay"),
+    "fit": ("swarmctl.lab.fit:FitConfig", "swarmctl.lab.fit:fit"),
     "run": ("swarmctl.lab.configs:RunConfig", "swarmctl.lab.run:run"),
     "stop": ("swarmctl.lab.configs:StopConfig", "swarmctl.lab.stop:stop"),
 }
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0, 1 if a check found something, 2 for an error, 130 when interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = make_parser(lab=words[:1] == ["lab"])
+    parser = make_parser(lab=words[1:2] if words[:1] == ["lab"] else None)
     options = vars(parser.parse_args(words))
     verb = options.pop("verb")
     if verb == "lab":
@@ -83,10 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def make_parser(lab: bool = False) -> argparse.ArgumentParser:
+def make_parser(lab: Sequence[str] | None = None) -> argparse.ArgumentParser:
     """Return the parser, made from the fields of the verbs' configurations.
 
-    The verbs of `swarmctl lab` are in it if `lab`: most calls do without what they import.
+    Of the verbs of `swarmctl lab` it knows those in `lab`, or all if none of them is one; an
+    emergency stop must not wait for what other verbs import.
     """
     parser = argparse.ArgumentParser(
         prog="swarmctl",
@@ -98,10 +99,10 @@ def make_parser(lab: bool = False) -> argparse.ArgumentParser:
         _add_verb(verbs, name, config_class)
     summary = "Microscopes and other set-ups, and the virtual one."
     group = verbs.add_parser("lab", help=summary, description=summary)
-    if lab:
+    if lab is not None:
         lab_verbs = group.add_subparsers(dest="lab_verb", required=True, metavar="VERB")
-        for name, (config_target, _) in LAB_VERBS.items():
-            _add_verb(lab_verbs, name, load_target(config_target))
+        for name in [name for name in lab if name in LAB_VERBS] or LAB_VERBS:
+            _add_verb(lab_verbs, name, load_target(LAB_VERBS[name][0]))
     return parser
 
 

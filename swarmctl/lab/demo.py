@@ -14,7 +14,8 @@ from swarmctl.core.actuator import Actuator
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.world import World
 from swarmctl.lab.calibrate import calibrate
-from swarmctl.lab.configs import CalibrateConfig, LabDemoConfig, RunConfig
+from swarmctl.lab.calibrate_config import CalibrateConfig
+from swarmctl.lab.configs import LabDemoConfig, RunConfig
 from swarmctl.lab.run import RunResult, run
 from swarmctl.optics.optics_config import JanusConfig
 from swarmctl.training.experiment import load_experiment
