@@ -23,6 +23,7 @@ Bools = npt.NDArray[np.bool_]
 
 _STUCK = 0.2  # of the median speed at high power
 _SIGNIFICANT = 3.0  # standard errors
+_SURE = 5.0
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,10 @@ def fit_speed(power: Floats, speed: Floats, colloid: Ints) -> SpeedLaw:
         rest, values, kind = laws[0]
     error = _sandwich(power, speed, colloid, values, kind)
     slope, threshold = float(values[0]), float(values[1])
-    if not slope > _SIGNIFICANT * error[0]:
+    # Against the same speed at all powers; the threshold was chosen to fit, hence the higher level.
+    gained = len(power) * float(np.var(speed)) - rest
+    sure = gained > _SURE**2 * rest / max(len(power) - 3, 1)
+    if not (sure and slope > _SIGNIFICANT * error[0]):
         raise CalibrationError(
             f"speed: no swimming by light is seen (slope {slope:.3g} ± {error[0]:.2g}); is the "
             "light on the colloids, and strong enough?"
