@@ -61,7 +61,7 @@ class SpeedLaw:
     slope_error: float = key(0.0, "standard error of the slope")
     threshold_error: float = key(0.0, "standard error of the threshold")
     speed_max_error: float | None = key(
-        0.0, "standard error of speed_max; left out where no saturation was seen", "um/s"
+        None, "standard error of speed_max; left out where no saturation was seen", "um/s"
     )
 
     def __post_init__(self) -> None:

@@ -61,7 +61,8 @@ class MicroscopeEngine(Engine):
     Args:
         world: box, species and limits; its motion is not simulated.
         control_interval: s between states.
-        parts: camera, gatekeeper, calibration, observer, if they are not those of the rig file.
+        parts: rig, camera, gatekeeper, calibration, if they are not those of the rig file, and an
+            observer.
         options: keys of `MicroscopeConfig`, such as rig="rig.toml".
     Raises ConfigError, CapabilityError, UnknownNameError.
     """
@@ -77,12 +78,12 @@ class MicroscopeEngine(Engine):
         **options: Any,
     ) -> None:
         self.config = build(MicroscopeConfig, options, "engine")
-        self.rig = read_rig(self.config.rig)
+        self.rig = (parts.rig if parts else None) or read_rig(self.config.rig)
         self.spec = microscope_spec(world, self.rig, control_interval)
         self.dry = self.config.dry
         self.excluded: frozenset[int] = frozenset()
         self._parts = parts or Parts()
-        self._clock = self._parts.clock
+        self.clock = self._parts.clock
         self._warm = self.config.dry_steps
         self._open = self._running = False
         self._step = self._poor = 0
@@ -137,12 +138,12 @@ class MicroscopeEngine(Engine):
         self._gatekeeper = parts.gatekeeper or make_gatekeeper(self.config.rig)
         hold = holder(self.spec, rig.output(rig.steering.output).limits)
         self._hands = Hands(
-            self._gatekeeper, steering, hold, rig, self._calibration.delay.to_light, self._clock
+            self._gatekeeper, steering, hold, rig, self._calibration.delay.to_light, self.clock
         )
         try:
             self._camera.connect(rig.mock_camera)
             self._eyes = make_eyes(self._camera, rig, self._calibration, self.spec, view,
-                                   self.config, self._clock)  # fmt: skip
+                                   self.config, self.clock)  # fmt: skip
             self._gatekeeper.open()
             self._camera.start()
         except BaseException:
@@ -157,7 +158,7 @@ class MicroscopeEngine(Engine):
         """
         self.open()
         bench = Bench(
-            self._camera, self._gatekeeper, self.rig, self._clock,
+            self._camera, self._gatekeeper, self.rig, self.clock,
             self.config.heartbeat, self.config.frame_timeout, self._hands.number,
         )  # fmt: skip
         try:
@@ -202,7 +203,7 @@ class MicroscopeEngine(Engine):
 
     def _watch(self) -> None:
         """Wait until enough colloids have been tracked for long enough."""
-        config, begin, first = self.config, self._clock(), None
+        config, begin, first = self.config, self.clock(), None
         while True:
             self._see()
             now = self._look.shot.exposed
@@ -210,7 +211,7 @@ class MicroscopeEngine(Engine):
             count = int(self._look.tracks.present.sum())
             if count >= config.colloids_least and now - first >= config.settle:
                 return
-            if self._clock() - begin > config.start_timeout:
+            if self.clock() - begin > config.start_timeout:
                 raise DeviceTimeoutError(
                     f"rig {self.rig.name!r}: {count} colloids are tracked after "
                     f"{config.start_timeout:g} s, {config.colloids_least} are needed; look at the "

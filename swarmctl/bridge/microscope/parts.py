@@ -33,6 +33,7 @@ class Parts:
     """What an engine uses instead of what its rig file names.
 
     Attributes:
+        rig: in place of the file's; the supervisor reads the file all the same.
         camera: not yet connected.
         gatekeeper: not yet open.
         calibration: in place of the rig's file.
@@ -40,6 +41,7 @@ class Parts:
         clock: s; the clock of all processes.
     """
 
+    rig: Rig | None = None
     camera: Camera | None = None
     gatekeeper: Gatekeeper | None = None
     calibration: Calibration | None = None
@@ -88,7 +90,7 @@ def make_eyes(
     clock: Callable[[], float],
 ) -> Eyes:
     """Return what sees; machine code is ready then. Raises CalibrationError, MissingExtraError."""
-    flattening = read_flattening(calibration, rig.folder)
+    flattening = read_flattening(calibration, rig.calibration.parent)
     shape = (camera.spec.height, camera.spec.width)
     if flattening is not None and flattening.shape != shape:
         raise CalibrationError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +13,11 @@ import numpy.typing as npt
 from swarmctl.bridge.devices.contract import Camera, Shot
 from swarmctl.bridge.gatekeeper import Gatekeeper
 from swarmctl.bridge.microscope.steering import Sent
-from swarmctl.bridge.orders import Order, Receipt, Standing
+from swarmctl.bridge.orders import Order, Receipt, Spots, Standing
 from swarmctl.bridge.rig import Rig
 from swarmctl.core.errors import ArmingError, DeviceTimeoutError
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,25 @@ class Bench:
             self._shot = shot
             return shot
 
+    def difference(self, output: str, spots: Spots, frames: int) -> Floats:
+        """Return what spots add to the image [H,W], averaged over `frames` with and without.
+
+        The first two frames of each are left out: the light may have changed while they were taken.
+        """
+        dark = self.hold({output: Spots.none()}, frames + 2)
+        lit = self.hold({output: spots}, frames + 2)
+        return np.asarray(mean_frame(lit.shots[2:]) - mean_frame(dark.shots[2:]), np.float32)
+
+
+def one_spot(place: Floats, radius: float, power: float) -> Spots:
+    """A spot at a place [2] px of the pattern, for nobody."""
+    return Spots(
+        np.asarray(place, np.float64)[None],
+        np.array([radius]),
+        np.array([power]),
+        np.array([-1], np.int64),
+    )
+
 
 def mean_frame(shots: list[Shot]) -> Floats:
     """Average the frames of shots, [H,W]."""
@@ -139,33 +160,36 @@ def mean_frame(shots: list[Shot]) -> Floats:
     return total / len(shots)
 
 
-def find_spot(lit: Floats, dark: Floats, radius: float) -> tuple[Floats, float] | None:
-    """Find where an image [H,W] is brighter by a spot of radius w (px, to 1/e²).
+def find_spot(difference: Floats, radius: float) -> tuple[Floats, float] | None:
+    """Find where a difference of images [H,W] is bright by a spot of radius w (px, to 1/e²).
 
     Returns its position [2] px and its height over the noise of the smoothed difference; None where
-    that is under 6. The centroid is weighted by a Gaussian of the spot's width, which is moved to
-    it until it rests.
+    that is under 6, or where the image cuts the spot off. The centroid is weighted by a Gaussian of
+    the spot's width, which is moved to it until it rests. It takes tens of milliseconds: not while
+    outputs are held.
     """
     from scipy.ndimage import gaussian_filter
 
     sigma = radius / 2
-    difference = lit - dark
-    difference = difference - np.median(difference)
-    smooth = gaussian_filter(difference, sigma)
+    level = difference - np.median(difference)
+    smooth = gaussian_filter(level, sigma)
     noise = 1.4826 * float(np.median(np.abs(smooth - np.median(smooth)))) + 1e-12
     row, column = np.unravel_index(int(np.argmax(smooth)), smooth.shape)
     height = float(smooth[row, column])
     if height < 6 * noise:
         return None
-    y, x = np.mgrid[: lit.shape[0], : lit.shape[1]]
+    reach = math.ceil(3 * radius)
+    top, left = max(row - reach, 0), max(column - reach, 0)
+    part = np.maximum(level[top : row + reach + 1, left : column + reach + 1], 0.0)
+    y, x = np.mgrid[top : top + part.shape[0], left : left + part.shape[1]]
     here = np.array([float(column), float(row)])
     for _ in range(20):
-        window = np.exp(-((x - here[0]) ** 2 + (y - here[1]) ** 2) / (2 * sigma**2))
-        weight = window * np.maximum(difference, 0.0)
+        weight = part * np.exp(-((x - here[0]) ** 2 + (y - here[1]) ** 2) / (2 * sigma**2))
         total = weight.sum()
         # A Gaussian under a Gaussian window of its own width: the centroid goes half the way.
         step = 2 * (np.array([(weight * x).sum(), (weight * y).sum()]) / total - here)
         here = here + step
         if np.abs(step).max() < 1e-3:
             break
-    return here, height / noise
+    margin = np.minimum(here, np.array(smooth.shape[::-1]) - 1 - here).min()
+    return (here, height / noise) if margin > radius else None

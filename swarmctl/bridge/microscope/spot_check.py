@@ -8,8 +8,7 @@ import numpy as np
 
 from swarmctl.bridge.calibration import Calibration, PatternMap, calibration_faults
 from swarmctl.bridge.gatekeeper import Evidence, Gatekeeper
-from swarmctl.bridge.microscope.probing import Bench, find_spot, mean_frame
-from swarmctl.bridge.orders import Spots
+from swarmctl.bridge.microscope.probing import Bench, find_spot, one_spot
 from swarmctl.bridge.rig import Rig
 from swarmctl.bridge.supervisor.limits import PatternLimits
 from swarmctl.core.errors import ArmingError
@@ -68,18 +67,19 @@ def spot_error(
     `power` of the spots are those of the pattern. A spot that is not seen counts as inf. Raises
     ArmingError, DeviceError.
     """
+    places = _places(pattern, shape, image)
+    if not places:
+        return math.inf
+    seen = [
+        bench.difference(pattern.output, one_spot(place, radius, power), FRAMES) for place in places
+    ]
+    bench.rest("the spots have been looked for")
     worst = 0.0
-    for place in _places(pattern, shape, image):
-        dark = bench.hold({pattern.output: Spots.none()}, FRAMES)
-        lit = bench.hold({pattern.output: _spot(place, radius, power)}, FRAMES)
-        width = radius / pattern.map.pixel_size
-        # What was exposed while the light changed counts for neither.
-        found = find_spot(mean_frame(lit.shots[2:]), mean_frame(dark.shots[2:]), width)
+    for place, difference in zip(places, seen, strict=True):
+        found = find_spot(difference, radius / pattern.map.pixel_size)
         if found is None:
             return math.inf
-        expected = pattern.map.to_image(place)
-        worst = max(worst, float(np.linalg.norm(found[0] - expected)))
-    bench.hold({pattern.output: Spots.none()}, 1)
+        worst = max(worst, float(np.linalg.norm(found[0] - pattern.map.to_image(place))))
     return worst
 
 
@@ -95,9 +95,3 @@ def _places(
         if (place > 0).all() and (place < [shape[1] - 1, shape[0] - 1]).all():
             places.append(place)
     return places[:3]
-
-
-def _spot(place: np.ndarray, radius: float, power: float) -> Spots:
-    return Spots(
-        place[None], np.array([radius]), np.array([power]), np.array([-1], np.int64)
-    )  # fmt: skip

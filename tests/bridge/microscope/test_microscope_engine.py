@@ -45,7 +45,7 @@ class Bench:
         self.records: list = []  # type: ignore[type-arg]
         rig = toy.write_rig(folder, steering)
         observer = options.pop("observer", self.records.append)
-        parts = Parts(self.camera, self.gate, toy.calibration(), observer, self.lab.clock)
+        parts = Parts(None, self.camera, self.gate, toy.calibration(), observer, self.lab.clock)
         options = {"dry_steps": 0, "colloids_least": count, **options}
         self.engine = MicroscopeEngine(world, interval, parts=parts, rig=rig, **options)
         self.engine.open()

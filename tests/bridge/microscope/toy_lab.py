@@ -21,7 +21,13 @@ from swarmctl.core.config import key
 from swarmctl.core.errors import ArmingError, DeviceTimeoutError, SupervisorLostError
 from swarmctl.optics.affine import Affine, ViewConfig
 from swarmctl.optics.image_formation import ImageFormation, Sample
-from swarmctl.optics.optics_config import CameraConfig, FocusConfig, JanusConfig, OpticsConfig
+from swarmctl.optics.optics_config import (
+    CameraConfig,
+    FocusConfig,
+    IlluminationConfig,
+    JanusConfig,
+    OpticsConfig,
+)
 
 SIDE, PERIOD, EXPOSURE, READOUT = 256, 0.05, 0.02, 0.004
 RADIUS, SPOT = 2.0, 3.0
@@ -92,11 +98,12 @@ class ToyLab:
             VIEW,
             JanusConfig(radius=RADIUS, edge=0.2),
             FocusConfig(),
+            IlluminationConfig(background=400.0),
             camera=CameraConfig(SIDE, SIDE),
         )
         self.optics = ImageFormation(config)
-        angle = np.arange(90) * math.pi * (3 - math.sqrt(5))
-        r = RADIUS * np.sqrt((np.arange(90) + 0.5) / 90)
+        angle = np.arange(40) * math.pi * (3 - math.sqrt(5))
+        r = RADIUS * np.sqrt((np.arange(40) + 0.5) / 40)
         self.disc = np.column_stack([r * np.cos(angle), r * np.sin(angle)])
 
     def clock(self) -> float:
@@ -120,9 +127,9 @@ class ToyLab:
         return local.mean(axis=1) / centred, centre
 
     def advance(self, until: float) -> None:
-        """Move to a time, in steps of 5 ms."""
+        """Move to a time, in steps of 10 ms."""
         while self.time < until - 1e-9:
-            step = min(0.005, until - self.time)
+            step = min(0.01, until - self.time)
             self.time += step
             while self.queue and self.queue[0][0] <= self.time:
                 self.spots = self.queue.pop(0)[1]
@@ -135,7 +142,17 @@ class ToyLab:
             kick = self.rng.standard_normal((len(speed), 3)) * self.noise
             self.position = self.position + step * speed[:, None] * director
             self.position = self.position + math.sqrt(2 * 0.05 * step) * kick[:, :2]
+            self.position = self.apart(self.position)
             self.angle = self.angle + step * turn + math.sqrt(2 * 0.01 * step) * kick[:, 2]
+
+    def apart(self, position: np.ndarray) -> np.ndarray:
+        """Push apart who overlap; who leaves the field of view comes back from the other side."""
+        delta = position[:, None] - position
+        distance = np.linalg.norm(delta, axis=-1)
+        np.fill_diagonal(distance, np.inf)
+        push = np.maximum(2.6 * RADIUS - distance, 0) / 2 / np.maximum(distance, 0.1)
+        position = position + (push[..., None] * delta).sum(axis=1)
+        return (position - VIEW.centre + 30.0) % 60.0 - 30.0 + VIEW.centre
 
     def frame(self) -> np.ndarray:
         """What the camera sees now."""

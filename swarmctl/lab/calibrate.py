@@ -1,0 +1,254 @@
+"""The verb `calibrate`: what a rig's light does, measured and written down."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from swarmctl.bridge.calibration import (
+    Calibration,
+    Delays,
+    calibration_faults,
+    read_calibration,
+    save_flattening,
+    timestamp,
+    write_calibration,
+)
+from swarmctl.bridge.microscope.engine import MicroscopeEngine
+from swarmctl.bridge.microscope.light_law import SpotReach, speed_by_power
+from swarmctl.bridge.microscope.parts import Parts, make_gatekeeper
+from swarmctl.bridge.microscope.probing import Bench
+from swarmctl.bridge.rig import Rig, read_rig
+from swarmctl.core.errors import CalibrationError
+from swarmctl.core.world import Box, Species, World
+from swarmctl.lab.calibrate_bench import (
+    highest_power,
+    light_of,
+    measure_flattening,
+    measure_light_delay,
+    measure_pattern,
+    measure_view,
+)
+from swarmctl.lab.calibrate_config import CalibrateConfig
+from swarmctl.lab.calibrate_motion import fit_speed, fit_turn, speeds, without_stuck
+from swarmctl.lab.calibrate_report import Findings, draw_report, report_text
+from swarmctl.lab.calibrate_runs import Runner, drawn_pulses, measure_response
+
+_STEP = 0.05
+"""s between moments of a pulse, at least."""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What `calibrate` returns: the calibration, its file, the report's text and picture."""
+
+    calibration: Calibration
+    path: Path
+    text: str
+    picture: Path
+
+
+def calibrate(config: CalibrateConfig, parts: Parts | None = None) -> Calibrated:
+    """Calibrate parts of a rig, keep the rest of its calibration, and write file and report.
+
+    Spots are projected and pulses of light are given within the limits of the rig, and within the
+    narrower ones of probing until the pattern has been found. The report lies beside the
+    calibration file, as .txt and .png. `parts` stand in for what the rig file names. Raises
+    CalibrationError, saying which part failed and why; nothing is written then. Also ArmingError,
+    DeviceError, ConfigError.
+    """
+    rig = (parts.rig if parts else None) or read_rig(config.rig)
+    path = config.out or rig.calibration
+    rig = replace(rig, calibration=path)
+    parts = replace(parts or Parts(), observer=None)
+    findings = Findings()
+    calibration = _begin(config, rig, path, findings)
+    if "flattening" in config.parts:
+        flattening = measure_flattening(config, rig.camera.build())
+        # A name of its own: an earlier calibration stays whole if this one fails.
+        file = path.with_name(f"{path.stem}-flattening-{int(calibration.made_at)}.npz")
+        save_flattening(flattening, file)
+        calibration = replace(calibration, flattening=file.name)
+    if {"view", "pattern", "delay"} & set(config.parts):
+        calibration = _look(config, rig, parts, calibration, findings)
+    if {"speed", "turn", "delay"} & set(config.parts):
+        calibration = _move(config, rig, parts, calibration, findings)
+    write_calibration(calibration, path)
+    text = report_text(calibration, findings.notes)
+    path.with_suffix(".txt").write_text(text, encoding="utf-8")
+    picture = path.with_suffix(".png")
+    draw_report(picture, calibration, findings)
+    return Calibrated(calibration, path, text, picture)
+
+
+def _begin(config: CalibrateConfig, rig: Rig, path: Path, findings: Findings) -> Calibration:
+    """The calibration so far: what is kept of the old one, which decides when it expires."""
+    now = time.time()
+    fresh = Calibration(
+        made=timestamp(now),
+        expires=timestamp(now + config.validity),
+        operator=config.operator,
+        rig=rig.hardware_digest,
+    )
+    if not path.exists():
+        if "view" not in config.parts:
+            raise CalibrationError(
+                f"{path}: there is no calibration yet; begin with the part view."
+            )
+        return fresh
+    old = read_calibration(path)
+    kept = _kept(old, config.parts)
+    if not kept:
+        return fresh
+    faults = calibration_faults(old, rig, now)
+    if faults:
+        raise CalibrationError(
+            f"{path}: {', '.join(kept)} would be kept, but {'; '.join(faults)}. Calibrate these "
+            f"parts as well, or move the file away."
+        )
+    findings.notes.append(f"kept from {old.made}: {', '.join(kept)}")
+    expires = min(old.expires_at, fresh.expires_at)
+    return replace(
+        old,
+        made=fresh.made,
+        expires=timestamp(expires),
+        operator=config.operator,
+    )
+
+
+def _kept(old: Calibration, parts: tuple[str, ...]) -> list[str]:
+    """Measured parts of an old calibration that are not measured anew."""
+    there = {
+        "view": True,
+        "flattening": old.flattening is not None,
+        "pattern": old.pattern is not None,
+        "speed": old.speed is not None,
+        "turn": old.turn is not None,
+        "field": old.field is not None,
+        "delay": old.delay.frame is not None,
+    }
+    return [name for name, is_there in there.items() if is_there and name not in parts]
+
+
+@contextmanager
+def _bench(config: CalibrateConfig, rig: Rig, parts: Parts, probing: bool) -> Iterator[Bench]:
+    """A camera that runs, and outputs that are armed for probing if `probing`."""
+    camera = parts.camera or rig.camera.build()
+    gatekeeper = parts.gatekeeper or make_gatekeeper(config.rig)
+    camera.connect(rig.mock_camera)
+    try:
+        gatekeeper.open()
+        camera.start()
+        if probing:
+            gatekeeper.arm(config.operator, None)
+        yield Bench(camera, gatekeeper, rig, parts.clock)
+    finally:
+        try:
+            gatekeeper.close()
+        finally:
+            camera.stop()
+            camera.disconnect()
+
+
+def _look(
+    config: CalibrateConfig, rig: Rig, parts: Parts, calibration: Calibration, findings: Findings
+) -> Calibration:
+    """View, pattern and the light's delay: what frames show of outputs."""
+    lights = {"pattern", "delay"} & set(config.parts)
+    stage = "view" in config.parts and config.view_from == "stage"
+    with _bench(config, rig, parts, bool(lights) or stage) as bench:
+        if "view" in config.parts:
+            calibration = replace(calibration, view=measure_view(config, rig, bench))
+        view = calibration.view.map
+        if "pattern" in config.parts:
+            pattern, projected = measure_pattern(config, rig, bench, view)
+            calibration = replace(calibration, pattern=pattern)
+            findings.projected = projected
+        if "delay" in config.parts:
+            if calibration.pattern is None:
+                raise CalibrationError("delay: calibrate the part pattern first.")
+            exposure = rig.camera.build().spec.exposure
+            light = measure_light_delay(config, rig, bench, calibration.pattern, view, exposure)
+            delay = Delays(light=light, light_from="camera" if light else "receipts")
+            calibration = replace(calibration, delay=delay)
+            if light is None:
+                findings.notes.append("the light does not show in the image; its delay is told "
+                                      "by the output's own receipts")  # fmt: skip
+    return calibration
+
+
+def _move(
+    config: CalibrateConfig, rig: Rig, parts: Parts, calibration: Calibration, findings: Findings
+) -> Calibration:
+    """Speed, turning and the delays of a running loop: what colloids do under light."""
+    if calibration.pattern is None:
+        raise CalibrationError("speed, turn and delay need the part pattern first.")
+    _, limits, _ = light_of(rig)
+    power = highest_power(config, limits)
+    direct = replace(rig.steering, channels=("power", "spot_offset"), turning="offset")
+    seen = replace(rig, steering=direct)
+    camera = rig.camera.build().spec
+    pixel = calibration.view.map.pixel_size
+    size = (camera.width * pixel, camera.height * pixel)
+    world = World(
+        Box(size, "open"), species=(Species("colloid", config.colloids, config.radius),),
+        contacts=False,
+    )  # fmt: skip
+    engine = MicroscopeEngine(
+        world,
+        max(camera.period, _STEP),
+        parts=replace(parts, rig=seen, calibration=calibration),
+        rig=str(config.rig),
+        operator=config.operator,
+    )
+    reach = SpotReach.of(
+        rig.steering.spot_radius,
+        rig.steering.profile,
+        config.radius if rig.steering.feels == "disc" else None,
+        max(rig.steering.offset_max, config.offset),
+    )
+    try:
+        if "speed" in config.parts:
+            pulses = drawn_pulses(config, Runner(engine), power, beside=False)
+            engine.stop("the pulses have been given")
+            pulses, stuck = without_stuck(pulses)
+            measured = speeds(pulses)
+            calibration = replace(calibration, speed=fit_speed(*measured))
+            findings.speed = measured[:2]
+            if stuck:
+                findings.notes.append(f"{stuck} colloids hardly moved and were left out")
+        if "turn" in config.parts:
+            if calibration.speed is None:
+                raise CalibrationError("turn: calibrate the part speed first.")
+            pulses = drawn_pulses(config, Runner(engine), power, beside=True)
+            engine.stop("the pulses have been given")
+            pulses, _ = without_stuck(pulses)
+            law = fit_turn(pulses, calibration.speed, reach, config.radius)
+            calibration = replace(calibration, turn=law)
+            distance = np.abs(pulses.across)
+            speed = speed_by_power(pulses.power * reach.share(distance), calibration.speed)
+            centre = np.sign(pulses.across) * reach.centre_of(distance)
+            findings.turn = (speed * centre / config.radius**2, pulses.turned / pulses.duration)
+        if "delay" in config.parts:
+            before = calibration.delay
+            response = measure_response(config, Runner(engine), power, before.to_light)
+            engine.stop("the light has been switched")
+            running = engine.latencies.delays()
+            delay = dataclasses.replace(
+                running,
+                light=before.light or running.light,
+                light_from=before.light_from,
+                motion=response.lag,
+                rise_time=response.rise_time,
+            )
+            calibration = replace(calibration, delay=delay)
+            findings.response = response
+    finally:
+        engine.close()
+    return calibration

@@ -1,0 +1,199 @@
+"""What calibration makes a rig do, by its camera and its gatekeeper: thin acquisition."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from swarmctl.bridge.calibration import Figure, PatternMap, ViewMap
+from swarmctl.bridge.devices.contract import Camera
+from swarmctl.bridge.microscope.probing import Bench, find_spot, mean_frame, one_spot
+from swarmctl.bridge.microscope.timing import figure_of
+from swarmctl.bridge.orders import Spots, Values
+from swarmctl.bridge.rig import Rig
+from swarmctl.bridge.supervisor.limits import PatternLimits
+from swarmctl.bridge.vision.frames import Flattening
+from swarmctl.bridge.vision.spots import SpotDetectorConfig
+from swarmctl.core.errors import CalibrationError
+from swarmctl.lab.calibrate_config import CalibrateConfig
+from swarmctl.lab.calibrate_delay import switch_time
+from swarmctl.lab.calibrate_places import RobustFit, fit_grid, fit_pattern, fit_stage, image_shift
+from swarmctl.optics.affine import Affine, ViewConfig
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Projected:
+    """Spots [K,2] px of a pattern, where they were seen [K,2] px, nan if not; and the fit."""
+
+    asked: Floats
+    seen: Floats
+    fit: RobustFit
+
+
+def measure_view(config: CalibrateConfig, rig: Rig, bench: Bench) -> ViewMap:
+    """Find the map from the sample to the image. Raises CalibrationError, DeviceError."""
+    height, width = bench.frame_shape
+    if config.view_from == "given":
+        if config.pixel_size is None:
+            raise CalibrationError(
+                "view: give pixel_size, or take it from a grid or the stage: view_from=grid."
+            )
+        given = ViewConfig(config.pixel_size, config.rotation, config.mirror)
+        return ViewMap(given.affine(width, height), "given", 0.0)
+    if config.view_from == "grid":
+        detect = SpotDetectorConfig(
+            sigma=config.grid_sigma, separation=3 * config.grid_sigma
+        ).build()
+        frame = mean_frame(bench.shots(8))
+        marks = detect(np.asarray(frame, np.float32)).position
+        fit = fit_grid(marks, config.grid_pitch, config.mirror)
+        return ViewMap(fit.map, "grid", fit.residual)
+    moves, shifts = _move_stage(config, rig, bench)
+    matrix, residual = fit_stage(moves, shifts)
+    (a, b), (c, d) = matrix.tolist()
+    offset = ((width - 1) / 2, (height - 1) / 2)
+    return ViewMap(Affine(((a, b), (c, d)), offset), "stage", residual)
+
+
+def _move_stage(config: CalibrateConfig, rig: Rig, bench: Bench) -> tuple[Floats, Floats]:
+    """Move the sample to and fro: ways [K,2] µm, and shifts of the image [K,2] px."""
+    channels = rig.output(config.stage).driver.build().spec.channels
+    if len(channels) < 2:
+        raise CalibrationError(f"view: output {config.stage!r} has no x and y.")
+    home = np.array([channel.safe for channel in channels])
+    ways = config.stage_step * np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+    shifts = []
+    before = mean_frame(bench.hold({config.stage: Values(home)}, 8).shots[4:])
+    for way in ways:
+        there = home.copy()
+        there[:2] += way
+        after = mean_frame(bench.hold({config.stage: Values(there)}, 8).shots[4:])
+        shifts.append(image_shift(before, after))
+        bench.hold({config.stage: Values(home)}, 4)
+    return ways, np.array(shifts)
+
+
+def measure_flattening(config: CalibrateConfig, camera: Camera) -> Flattening:
+    """Average dark and flat frames from files. Raises CalibrationError, FrameError."""
+    if config.dark is None and config.flat is None:
+        raise CalibrationError("flattening: give dark or flat frames, or both: dark=FILE.")
+    dark = [] if config.dark is None else list(_frames(config.dark))
+    flat = [] if config.flat is None else list(_frames(config.flat))
+    flattening = Flattening.from_frames(dark, flat)
+    shape = (camera.spec.height, camera.spec.width)
+    if flattening.shape != shape:
+        raise CalibrationError(
+            f"flattening: the frames are {flattening.shape}, the camera's are {shape}."
+        )
+    return flattening
+
+
+def _frames(path: object) -> Floats:
+    from pathlib import Path
+
+    from swarmctl.core.extras import import_extra
+
+    file = Path(str(path))
+    try:
+        if file.suffix == ".npy":
+            frames = np.load(file, allow_pickle=False)
+        else:
+            frames = import_extra("lab", "tifffile").imread(file)
+    except (OSError, ValueError) as error:
+        raise CalibrationError(f"{file}: holds no frames ({error}).") from None
+    array = np.asarray(frames)
+    return array[None] if array.ndim == 2 else array
+
+
+def measure_pattern(
+    config: CalibrateConfig, rig: Rig, bench: Bench, view: Affine
+) -> tuple[PatternMap, Projected]:
+    """Project spots on a grid of the pattern, one after the other, and find them in the image.
+
+    Spots that fall beside the image, or are too weak, are not seen; that is no error as long as
+    enough are. Raises CalibrationError.
+    """
+    name, limits, shape = light_of(rig)
+    power = highest_power(config, limits)
+    rows, columns = shape
+    share = (np.arange(config.grid) + 0.5) / config.grid
+    asked = np.stack(np.meshgrid(share * columns, share * rows), -1).reshape(-1, 2) - 0.5
+    # How large a pixel of the pattern is in the image is not known yet; this finds spots all the
+    # same if it is wrong by a factor of two.
+    height, width = bench.frame_shape
+    scale = math.sqrt(width * height / (rows * columns))
+    radius = min(rig.steering.spot_radius / view.pixel_size / scale, limits.radius_max)
+    differences = [
+        bench.difference(name, one_spot(place, radius, power), config.spot_frames)
+        for place in asked
+    ]
+    bench.rest("the pattern has been projected")
+    seen = np.full(asked.shape, np.nan)
+    for k, difference in enumerate(differences):
+        found = find_spot(difference, radius * scale)
+        if found is not None:
+            seen[k] = found[0]
+    visible = np.isfinite(seen[:, 0])
+    fit = fit_pattern(asked[visible], seen[visible])
+    used = np.zeros(len(asked), bool)
+    used[visible] = fit.used
+    found_map = PatternMap(
+        name, fit.map, fit.residual, int(used.sum()), int(visible.sum() - used.sum())
+    )
+    return found_map, Projected(asked, seen, RobustFit(fit.map, fit.residual, used))
+
+
+def measure_light_delay(
+    config: CalibrateConfig,
+    rig: Rig,
+    bench: Bench,
+    pattern: PatternMap,
+    view: Affine,
+    exposure: float,
+) -> Figure | None:
+    """Time from an order to the light that the camera sees; None if it sees none."""
+    name, limits, _ = light_of(rig)
+    power = highest_power(config, limits)
+    height, width = bench.frame_shape
+    target = np.array([0.5 * (width - 1), 0.5 * (height - 1)])
+    place = pattern.map.to_sample(target)
+    radius = rig.steering.spot_radius * pattern.map.pixel_size / view.pixel_size
+    around = rig.steering.spot_radius / view.pixel_size
+    half = max(1, round(around / 3))
+    (left, top), size = np.rint(target).astype(int) - half, 2 * half + 1
+    inside = (slice(top, top + size), slice(left, left + size))
+    delays = []
+    for _ in range(config.switches):
+        off = bench.hold({name: Spots.none()}, 4)
+        on = bench.hold({name: one_spot(place, radius, power)}, 8)
+        shots = off.shots[-2:] + on.shots
+        time = np.array([shot.exposed for shot in shots])
+        bright = np.array([float(shot.frame[inside].mean()) for shot in shots])
+        try:
+            delays.append(switch_time(time, bright, exposure) - on.issued)
+        except CalibrationError:
+            continue
+    bench.rest("the light has been timed")
+    return figure_of(np.array(delays)) if len(delays) >= config.switches / 2 else None
+
+
+def light_of(rig: Rig) -> tuple[str, PatternLimits, tuple[int, int]]:
+    """Name, limits and shape of the pattern by which a rig steers. Raises CalibrationError."""
+    entry = rig.output(rig.steering.output)
+    shape = entry.driver.build().spec.shape
+    if not isinstance(entry.limits, PatternLimits) or shape is None:
+        raise CalibrationError(
+            f"rig {rig.name!r} steers by {entry.name!r}, which is no pattern of light; for coils "
+            "write [field] into the calibration file by hand."
+        )
+    return entry.name, entry.limits, shape
+
+
+def highest_power(config: CalibrateConfig, limits: PatternLimits) -> float:
+    """The power that is asked for at most; the gatekeeper cuts it where it has to."""
+    return limits.power_max if config.power is None else min(config.power, limits.power_max)

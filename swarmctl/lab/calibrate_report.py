@@ -1,0 +1,157 @@
+"""What a calibration found, for people: a text and a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from swarmctl.bridge.calibration import Calibration, Figure, SpeedLaw
+from swarmctl.bridge.microscope.light_law import speed_by_power
+from swarmctl.lab.calibrate_bench import Projected
+from swarmctl.lab.calibrate_runs import Response
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass
+class Findings:
+    """What was measured, for the picture.
+
+    projected: spots; speed: powers and speeds [M]; turn: what the law expects for a gain of 1, and
+    turn rates [M] rad/s; response: of colloids to light; notes: in words.
+    """
+
+    projected: Projected | None = None
+    speed: tuple[Floats, Floats] | None = None
+    turn: tuple[Floats, Floats] | None = None
+    response: Response | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def report_text(calibration: Calibration, notes: list[str]) -> str:
+    """Return what a calibration says, line by line."""
+    view, delay = calibration.view, calibration.delay
+    lines = [
+        f"made {calibration.made} by {calibration.operator}, counts until {calibration.expires}",
+        f"view: {view.map.pixel_size:.5g} µm per px, from {view.source}, residual "
+        f"{view.residual:.3g} px",
+    ]
+    if calibration.pattern:
+        p = calibration.pattern
+        lines.append(
+            f"pattern of {p.output}: {p.map.pixel_size:.5g} px of it per px of the image, residual "
+            f"{p.residual:.3g} px of {p.spots} spots, {p.left_out} left out"
+        )
+    if calibration.speed:
+        lines.append(_speed_line(calibration.speed))
+    if calibration.turn:
+        t = calibration.turn
+        way = "towards" if t.steering > 0 else "away from"
+        lines.append(
+            f"turn: gain {t.steering:.4g} ± {t.steering_error:.2g}, {way} the light, for a radius "
+            f"of {t.radius:g} µm"
+        )
+    if calibration.field:
+        lines.append(f"field of {calibration.field.output}: {calibration.field.matrix} mT/A")
+    names = {
+        "exposure → frame": delay.frame,
+        "frame → order": delay.command,
+        f"order → light ({delay.light_from})": delay.light,
+        "light → motion": delay.motion,
+    }
+    lines += [f"delay, {name}: {_figure(value)}" for name, value in names.items()]
+    if delay.rise_time is not None:
+        lines.append(f"rise time of the response: {1e3 * delay.rise_time:.3g} ms")
+    return "\n".join(lines + notes) + "\n"
+
+
+def _speed_line(law: SpeedLaw) -> str:
+    top = (
+        "no saturation seen up to"
+        if law.speed_max_error is None
+        else f"saturates ({law.saturation}) at ±{law.speed_max_error:.2g}"
+    )
+    return (
+        f"speed: slope {law.slope:.4g} ± {law.slope_error:.2g} µm/s per unit of power, threshold "
+        f"{law.threshold:.4g} ± {law.threshold_error:.2g}, {top} {law.speed_max:.4g} µm/s"
+    )
+
+
+def _figure(value: Figure | None) -> str:
+    if value is None:
+        return "not measured"
+    return (
+        f"median {1e3 * value.median:.3g} ms, 99th percentile {1e3 * value.p99:.3g} ms of "
+        f"{value.count}"
+    )
+
+
+def draw_report(path: Path, calibration: Calibration, findings: Findings) -> None:
+    """Draw what was measured beside what was fitted, as PNG."""
+    from matplotlib.figure import Figure as Canvas
+
+    figure = Canvas(figsize=(9.6, 7.2), layout="constrained")
+    (spots, speed), (turn, response) = figure.subplots(2, 2)
+    _draw_spots(spots, calibration, findings.projected)
+    _draw_speed(speed, calibration, findings.speed)
+    _draw_turn(turn, calibration, findings.turn)
+    _draw_response(response, findings.response)
+    figure.savefig(path, dpi=120)
+
+
+def _empty(axes: Any, text: str) -> None:
+    axes.set_title(f"{text}: not measured this time", fontsize=10)
+    axes.set_axis_off()
+
+
+def _draw_spots(axes: Any, calibration: Calibration, projected: Projected | None) -> None:
+    if projected is None or calibration.pattern is None:
+        _empty(axes, "pattern")
+        return
+    expected = calibration.pattern.map.to_image(projected.asked)
+    used = projected.fit.used
+    axes.plot(*expected[used].T, "o", mfc="none", color="0.4", label="where the map puts them")
+    axes.plot(*projected.seen[used].T, "+", color="C1", label="spots seen")
+    axes.plot(*projected.seen[~used].T, "x", color="C3", label="left out")
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    axes.set(xlabel="x (px)", ylabel="y (px)", title="Pattern in the image")
+    axes.legend(fontsize=8)
+
+
+def _draw_speed(
+    axes: Any, calibration: Calibration, measured: tuple[Floats, Floats] | None
+) -> None:
+    if measured is None or calibration.speed is None:
+        _empty(axes, "speed")
+        return
+    power, speed = measured
+    line = np.linspace(0, float(power.max()), 200)
+    axes.plot(power, speed, ".", ms=3, alpha=0.4, color="0.4")
+    axes.plot(line, speed_by_power(line, calibration.speed), color="C1")
+    axes.set(xlabel="power", ylabel="speed (µm/s)", title="Speed by power")
+
+
+def _draw_turn(axes: Any, calibration: Calibration, measured: tuple[Floats, Floats] | None) -> None:
+    if measured is None or calibration.turn is None:
+        _empty(axes, "turning")
+        return
+    drive, rate = measured
+    line = np.array([drive.min(), drive.max()])
+    axes.plot(drive, rate, ".", ms=3, alpha=0.4, color="0.4")
+    axes.plot(line, calibration.turn.steering * line, color="C1")
+    axes.set(xlabel="v c/a² (1/s)", ylabel="turn rate (rad/s)", title="Turning by the offset")
+
+
+def _draw_response(axes: Any, response: Response | None) -> None:
+    if response is None:
+        _empty(axes, "response")
+        return
+    axes.plot(response.time, response.way, ".", ms=3, color="0.4")
+    axes.axvline(response.lag.median, color="C1", label=f"lag {1e3 * response.lag.median:.0f} ms")
+    axes.set(xlabel="time after the light (s)", ylabel="way (µm)", title="Response to light")
+    axes.legend(fontsize=8)

@@ -1,0 +1,96 @@
+"""Maps between sample, image and pattern come out as they were put in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from swarmctl.core.errors import CalibrationError
+from swarmctl.lab.calibrate_places import (
+    fit_grid,
+    fit_pattern,
+    fit_polarity,
+    fit_stage,
+    image_shift,
+)
+from swarmctl.optics.affine import Affine, ViewConfig
+
+TRUE = Affine(((0.9, 0.3), (-0.28, 1.1)), (12.0, -20.0))
+
+
+def test_wrong_spots_do_not_bend_the_map() -> None:
+    """A third of the spots somewhere else: the map is off by less than the noise, 0.2 px."""
+    rng = np.random.default_rng(0)
+    pattern = rng.uniform(0, 500, (24, 2))
+    image = TRUE.to_image(pattern) + rng.normal(0, 0.2, (24, 2))
+    wrong = rng.choice(24, 8, replace=False)
+    image[wrong] = rng.uniform(0, 500, (8, 2))
+    fit = fit_pattern(pattern, image)
+    assert not fit.used[wrong].any()
+    assert fit.used.sum() == 16
+    corners = np.array([[0, 0], [500, 0], [0, 500], [500, 500.0]])
+    assert np.abs(fit.map.to_image(corners) - TRUE.to_image(corners)).max() < 0.4
+    assert fit.residual == pytest.approx(0.2 * np.sqrt(2 * (1 - 3 / 16)), rel=0.4)
+
+
+def test_spots_that_agree_on_nothing_are_refused() -> None:
+    rng = np.random.default_rng(1)
+    with pytest.raises(CalibrationError, match="where one map would put them"):
+        fit_pattern(rng.uniform(0, 500, (12, 2)), rng.uniform(0, 500, (12, 2)))
+    with pytest.raises(CalibrationError, match="3 spots were seen"):
+        fit_pattern(np.zeros((3, 2)), np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("rotation", [0.0, 0.3, -0.6])
+def test_a_grid_gives_pixel_and_rotation(mirror: bool, rotation: float) -> None:
+    rng = np.random.default_rng(2)
+    view = ViewConfig(pixel_size=0.31, rotation=rotation, mirror=mirror).affine(512, 512)
+    marks = 10.0 * np.stack(np.meshgrid(np.arange(-5, 6), np.arange(-5, 6)), -1).reshape(-1, 2)
+    points = view.to_image(marks + 1.3) + rng.normal(0, 0.1, marks.shape)
+    points = rng.permutation(points)[:100]
+    fit = fit_grid(points, 10.0, mirror)
+    assert fit.map.pixel_size == pytest.approx(0.31, rel=1e-3)
+    np.testing.assert_allclose(fit.map.matrix, view.matrix, atol=0.01)
+    assert fit.residual < 0.2
+
+
+def test_scattered_marks_are_no_grid() -> None:
+    with pytest.raises(CalibrationError, match="grid"):
+        fit_grid(np.random.default_rng(3).uniform(0, 500, (60, 2)), 10.0)
+    with pytest.raises(CalibrationError, match="9 are needed"):
+        fit_grid(np.zeros((4, 2)), 10.0)
+
+
+def test_a_stage_gives_the_matrix() -> None:
+    rng = np.random.default_rng(4)
+    moves = np.array([[10, 0], [-10, 0], [0, 10], [0, -10.0]])
+    matrix, residual = fit_stage(
+        moves, moves @ np.transpose(TRUE.matrix) + rng.normal(0, 0.05, (4, 2))
+    )
+    np.testing.assert_allclose(matrix, TRUE.matrix, atol=0.01)
+    assert residual < 0.2
+    with pytest.raises(CalibrationError, match="two directions"):
+        fit_stage(moves[:2], moves[:2])
+
+
+def test_an_image_that_moved_is_followed() -> None:
+    rng = np.random.default_rng(5)
+    scene = np.kron(rng.normal(size=(40, 40)), np.ones((8, 8)))
+    before, after = scene[40:240, 40:240], scene[52:252, 33:233]
+    np.testing.assert_allclose(image_shift(before, after), [7.0, -12.0], atol=0.3)
+
+
+@pytest.mark.parametrize("flip", [1.0, -1.0])
+def test_polarity_of_coils(flip: float) -> None:
+    """Turned by 0.4 rad, and mirrored or not, with scattered responses."""
+    rng = np.random.default_rng(6)
+    angle = np.arange(16) * np.pi / 8
+    asked = np.column_stack([np.cos(angle), np.sin(angle)])
+    turn = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]]) @ np.diag([1, flip])
+    seen = 3.0 * asked @ turn.T + rng.normal(0, 0.3, asked.shape)
+    found, error = fit_polarity(asked, seen)
+    np.testing.assert_allclose(found, turn, atol=0.05)
+    assert error < 0.2
+    with pytest.raises(CalibrationError, match="do not go where"):
+        fit_polarity(asked, rng.normal(size=asked.shape))
