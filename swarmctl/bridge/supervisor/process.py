@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,9 +35,11 @@ TICK = 0.005
 """s between two looks at everything."""
 REPORT_PERIOD = 0.05
 """s between two reports to the loop."""
-READ_MAX = 2**18
+READ_MAX = 2**16
 """Bytes that are read before everything else is looked at again."""
-MESSAGES_MAX = 2000
+HANDLE_MAX = 0.003
+"""s for messages before everything else is looked at again."""
+MESSAGES_MAX = 1000
 """Messages a second; more are a fault of the loop."""
 UNREAD_MAX = 2**22
 """Bytes that the loop may leave unread; then it is given no more."""
@@ -59,6 +62,7 @@ class LoopLink:
         self._unpacker = Unpacker()
         self._unsent = bytearray()
         self._second, self._count = 0, 0
+        self._heard: deque[Message] = deque()
         self._mute = False
         self.ended = False
 
@@ -84,24 +88,33 @@ class LoopLink:
             self._mute = True
             self._unsent.clear()
 
-    def hear(self, now: float) -> list[Message]:
-        """Return the messages that have come. Raises LinkError for too many or malformed ones."""
+    @property
+    def waiting(self) -> bool:
+        """Whether there are messages that were read and not taken."""
+        return bool(self._heard)
+
+    def take(self) -> Message:
+        """Return the oldest message that was read."""
+        return self._heard.popleft()
+
+    def read(self, now: float) -> None:
+        """Read what has come. Raises LinkError for too many or malformed messages."""
         try:
             data = self.connection.recv(READ_MAX)
         except BlockingIOError:
-            return []
+            return
         except OSError:
             data = b""
         if not data:
             self.ended = True
-            return []
+            return
         messages = self._unpacker.feed(data)
         if int(now) != self._second:
             self._second, self._count = int(now), 0
         self._count += len(messages)
         if self._count > MESSAGES_MAX:
             raise LinkError(f"the loop sends more than {MESSAGES_MAX} messages a second.")
-        return messages
+        self._heard += messages
 
 
 def main(arguments: list[str]) -> int:
@@ -200,7 +213,7 @@ def _run(
 ) -> None:
     reported, standing = 0.0, Standing.DISCONNECTED
     while not machine.finished:
-        ready = {key.fileobj for key, _ in selector.select(TICK)}
+        ready = {key.fileobj for key, _ in selector.select(0 if link.waiting else TICK)}
         if woken in ready:
             with contextlib.suppress(BlockingIOError):
                 woken.recv(4096)
@@ -208,8 +221,8 @@ def _run(
         while stops:
             name, when = stops.pop(0)
             machine.trip(Trip(f"emergency stop: signal {name}", when), now)
-        if link.connection in ready and not link.ended:
-            _hear(machine, link, now)
+        if not link.ended:
+            _hear(machine, link, now, link.connection in ready)
             if link.ended:
                 selector.unregister(link.connection)
                 machine.lost(now)
@@ -223,10 +236,12 @@ def _run(
             _tell(machine, listener)
 
 
-def _hear(machine: StateMachine, link: LoopLink, now: float) -> None:
+def _hear(machine: StateMachine, link: LoopLink, now: float, ready: bool) -> None:
     try:
-        for message in link.hear(now):
-            machine.handle(message, now)
+        if ready:
+            link.read(now)
+        while link.waiting and time.monotonic() < now + HANDLE_MAX:
+            machine.handle(link.take(), time.monotonic())
     except LinkError as error:
         # Nothing that follows can be trusted, so it counts as the end of the loop.
         machine.trip(Trip(f"the loop's words make no sense: {error}", now), now)

@@ -110,7 +110,7 @@ class Bench:
         )
         outputs = {"light": spots, "coils": Values(np.array([1.5, 1.0]))}
         fields = {"number": self.number, "frame": self.frame, "exposed": now - 0.005}
-        fields |= {"issued": now, "expires": now + 0.15, "found": 5, "outputs": outputs}
+        fields |= {"issued": now, "expires": now + 5.0, "found": 5, "outputs": outputs}
         return Order(**{**fields, **changes})
 
     def drive(self, seconds=0.1, make=None):
@@ -152,6 +152,11 @@ class Bench:
         path = self.folder / f"{name}.{what}"
         path.touch()
         return path
+
+
+@pytest.fixture(scope="session")
+def make_bench():
+    return Bench
 
 
 @pytest.fixture
