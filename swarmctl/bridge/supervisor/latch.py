@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import final
 
 from swarmctl.bridge.supervisor.audit import AuditLog
 from swarmctl.bridge.supervisor.criteria import Trip
@@ -13,6 +14,7 @@ STEP = 0.01
 """s between two steps on the way down."""
 
 
+@final
 class FaultLatch:
     """Brings all outputs to their safe values after a fault and keeps what is known of it.
 

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, final
 
 from swarmctl.bridge.orders import Order, Receipt, Report, Spots, Standing
 from swarmctl.bridge.rig import Rig
@@ -43,6 +43,7 @@ from swarmctl.bridge.supervisor.wire import Message
 from swarmctl.core.errors import CommandError, LinkError
 
 
+@final
 class StateMachine:
     """The supervisor's decisions. One thread owns it.
 
@@ -141,6 +142,13 @@ class StateMachine:
             self.trip(Trip("the loop has gone", now), now)
         self._begin("close", -1, "", now)
 
+    def fail(self, what: str, now: float) -> None:
+        """Act on a failure of this program itself: safe, and then the end."""
+        self._latch.make_safe(now)
+        self._audit.record("failure", traceback=what)
+        self.trip(Trip(f"the supervisor failed: {what.strip().splitlines()[-1]}", now), now)
+        self.lost(now)
+
     def report(self, now: float) -> Report:
         """Return how things stand."""
         reading = self._interlock.reading if self._interlock else None
@@ -175,7 +183,10 @@ class StateMachine:
         unknown = set(order.outputs) - set(self._outputs)
         if unknown:
             raise LinkError(f"order {order.number} names unknown outputs: {sorted(unknown)}.")
-        self._hear(order.frame, order.exposed, now)
+        # An order may rest on a frame before the newest one, which a heartbeat has told of.
+        newest = order.frame >= self._seen.frame or self.standing is not Standing.ACTIVE
+        seen = (order.frame, order.exposed) if newest else (self._seen.frame, self._seen.exposed)
+        self._hear(*seen, now)
         if order.dry:
             tried = {
                 name: self._outputs[name].try_dry(asked, order.number, now)
@@ -192,14 +203,10 @@ class StateMachine:
             self._book.refuse(order, f"the order {late}", self._operator)
             return
         taken = self._take(saw_order(self._seen, order, self._watch, now), now)
-        for name, asked in order.outputs.items():
-            before = self._outputs[name].asked
-            if taken and isinstance(asked, Spots) and isinstance(before, Spots):
-                words = jumped(before, asked, self._watch.jump)
-                if words:
-                    self.trip(Trip(f"{name}: {words}", now, True), now)
-                    taken = False
-        if not taken:
+        wrong = self._wrong(order) if taken else ""
+        if wrong:
+            self.trip(Trip(wrong, now), now)
+        if wrong or not taken:
             self._book.refuse(order, self._latch.reason, self._operator)
             return
         self._book.begin(order)
@@ -210,13 +217,23 @@ class StateMachine:
                 self._book.replaced(name, replaced, self._operator)
         self._pump(now)
 
+    def _wrong(self, order: Order) -> str:
+        """Say what is wrong with what an order asks for, "" if nothing is."""
+        for name, asked in order.outputs.items():
+            output = self._outputs[name]
+            try:
+                output.check(asked)
+            except CommandError as error:
+                return f"{name}: {error}"
+            if isinstance(asked, Spots) and isinstance(output.asked, Spots):
+                words = jumped(output.asked, asked, self._watch.jump)
+                if words:
+                    return f"{name}: {words}"
+        return ""
+
     def _pump(self, now: float) -> None:
         for name, output in self._outputs.items():
-            try:
-                passed = output.pump(now, self._narrow)
-            except CommandError as error:
-                self.trip(Trip(f"{name}: {error}", now), now)
-                return
+            passed = output.pump(now, self._narrow)
             if passed is not None:
                 self._book.passed(name, passed)
 

@@ -69,7 +69,7 @@ def test_every_reason_against_arming_is_said_at_once(bench):
     ):
         with pytest.raises(ArmingError, match=reason):
             client.arm("Ada", bench.evidence(**change))
-    refused = bench.records("arm")
+    refused = bench.wait_records("arm", 7)
     assert len(refused) == 7
     assert all(record["refused"] for record in refused)
 
@@ -109,7 +109,7 @@ def test_what_a_limit_cuts_is_sent_said_and_logged(bench):
     receipt = answer(bench, bench.order(outputs=coils(40.0)))
     assert receipt.limited["coils"].startswith("amplitude: x 40 to 4")
     assert bench.journal("coils")[-1][2] == pytest.approx(receipt.sent["coils"].value.tolist())
-    record = bench.records("order")[-1]
+    record = bench.wait_records("order", 3)[-1]
     assert record["requested"]["coils"].value.tolist() == [40.0, 0.5]
     assert record["limited"] == receipt.limited
     assert record["operator"] == "Ada"
@@ -228,7 +228,4 @@ def test_an_unknown_output_is_a_word_that_makes_no_sense(bench):
     client = bench.start()
     order = bench.order(outputs={"laser": Spots.none()})
     client.send(order)
-    end = time.monotonic() + 5
-    while not bench.records("fault") and time.monotonic() < end:
-        time.sleep(0.01)
-    assert "unknown outputs: ['laser']" in bench.records("fault")[0]["reason"]
+    assert "unknown outputs: ['laser']" in bench.wait_records("fault")[0]["reason"]
