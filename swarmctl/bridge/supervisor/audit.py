@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ WAITING_MAX = 2000
 FIRST_CHAIN = "0" * 64
 
 
+@final
 class AuditLog:
     """An audit log that is open. One file for one life of a supervisor.
 

@@ -55,14 +55,18 @@ class SupervisorClient(Gatekeeper):
             Path(audit) if audit is not None else self.rig.parent / "audit" / f"{started}.jsonl"
         )
         self.outputs: Mapping[str, OutputSpec] = {}
+        self._requests = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget what another supervisor has said."""
         self._unpacker = Unpacker()
         self._unsent = b""
         self._newest: bytes = b""
         self._receipts: list[Receipt] = []
         self._answers: dict[int, Mapping[str, Any]] = {}
-        self._requests = 0
         self._report: Report | None = None
         self._refused = ""
         self._lost = ""
@@ -83,6 +87,7 @@ class SupervisorClient(Gatekeeper):
         """
         if self._connection is not None:
             raise errors.ArmingError("the supervisor is open already.")
+        self._forget()
         own, other = socket.socketpair()
         with other:
             # A session of its own: the terminal's signals are for the loop.
@@ -102,7 +107,8 @@ class SupervisorClient(Gatekeeper):
             if answer["error"]:
                 raise errors.DeviceError(f"{self.rig}: {answer['error']}")
         except errors.SwarmctlError:
-            self.close()
+            with contextlib.suppress(errors.DeviceError):
+                self.close()
             raise
         self.outputs = read_specs(answer["outputs"])
 

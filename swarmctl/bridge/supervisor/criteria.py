@@ -81,10 +81,15 @@ def saw_order(seen: Seen, order: Order, config: WatchConfig, now: float) -> Seen
     """Take note of an order that is to be obeyed."""
     if order.number <= seen.order:
         return Trip(f"order {order.number} came after order {seen.order}", now)
-    if not (order.issued <= now + CLOCK_ERROR and order.expires > order.issued):
+    times = order.exposed, order.issued, order.expires
+    if not (
+        all(map(math.isfinite, times))
+        and max(order.exposed, order.issued) <= now + CLOCK_ERROR
+        and order.expires > order.issued
+    ):
         return Trip(
-            f"order {order.number} was issued at {order.issued} and expires at {order.expires}; "
-            f"now is {now}",
+            f"order {order.number} has impossible times: exposed {order.exposed}, issued "
+            f"{order.issued}, expires {order.expires}; now is {now}",
             now,
         )
     poor = seen.poor

@@ -14,12 +14,14 @@ from swarmctl.bridge.orders import Spots, Values
 from swarmctl.bridge.supervisor.limits import PatternLimits, ValueLimits
 from swarmctl.bridge.supervisor.pattern_gate import (
     check_pattern_limits,
+    check_spots,
     gate_spots,
     open_pattern_ledger,
     settle_spots,
 )
 from swarmctl.bridge.supervisor.value_gate import (
     check_value_limits,
+    check_values,
     gate_values,
     open_value_ledger,
     settle_values,
@@ -34,12 +36,14 @@ class Gate:
     """The gate of one output under some limits; ledgers are opaque.
 
     Attributes:
+        check: asked → None. Raises CommandError for what is no order.
         open: now → a ledger of an output that has done nothing.
         send: asked, ledger, now → what may be sent, what was cut in words, the ledger with it.
-            Raises CommandError.
+            Raises CommandError for what is no order.
         settle: ledger, now → the ledger of an output that is safe from now on.
     """
 
+    check: Callable[[Payload], None]
     open: Callable[[float], Any]
     send: Callable[[Payload, Any, float], tuple[Payload, str, Any]]
     settle: Callable[[Any, float], Any]
@@ -55,31 +59,40 @@ def make_gate(
     if isinstance(limits, PatternLimits):
         check_pattern_limits(limits, spec, hold, where)
         return Gate(
+            partial(_check, spec),
             lambda now: open_pattern_ledger(limits, spec, now),
             partial(_send_spots, limits, spec, hold),
             lambda ledger, now: settle_spots(ledger, limits, now),
         )
     check_value_limits(limits, spec.channels, hold, where)
     return Gate(
+        partial(_check, spec),
         lambda now: open_value_ledger(limits, spec.channels, now),
         partial(_send_values, limits, spec, hold),
         settle_values,
     )
 
 
+def _check(spec: OutputSpec, asked: Payload) -> None:
+    if (spec.kind == "pattern") != isinstance(asked, Spots):
+        raise CommandError(f"{spec.name} does not take {type(asked).__name__}.")
+    if isinstance(asked, Spots):
+        check_spots(asked)
+    else:
+        check_values(asked, len(spec.channels))
+
+
 def _send_spots(
     limits: PatternLimits, spec: OutputSpec, hold: float, asked: Payload, ledger: Any, now: float
 ) -> tuple[Payload, str, Any]:
-    if not isinstance(asked, Spots):
-        raise CommandError(f"{spec.name} takes spots, values were asked.")
+    assert isinstance(asked, Spots)
     return gate_spots(asked, limits, spec, ledger, now, hold)
 
 
 def _send_values(
     limits: ValueLimits, spec: OutputSpec, hold: float, asked: Payload, ledger: Any, now: float
 ) -> tuple[Payload, str, Any]:
-    if not isinstance(asked, Values):
-        raise CommandError(f"{spec.name} takes values, spots were asked.")
+    assert isinstance(asked, Values)
     return gate_values(asked, limits, spec.channels, ledger, now, hold)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 from swarmctl.bridge.devices.contract import Output
 from swarmctl.bridge.orders import Spots, Values
@@ -39,6 +39,7 @@ class Passed:
     words: str
 
 
+@final
 class GuardedOutput:
     """An output of a rig. Not thread-safe: the supervisor's main loop owns it.
 
@@ -68,7 +69,8 @@ class GuardedOutput:
     ) -> None:
         self.name, self.spec = entry.name, device.spec
         self.unguarded = entry.unguarded
-        hold = watch.expiry + REACTION
+        self._hold = hold = watch.expiry + REACTION
+        self._dry_until = now
         where = f"outputs.{entry.name}.limits"
         self._gate = make_gate(entry.limits, self.spec, hold, where)
         scale = watch.probing.scale
@@ -117,6 +119,10 @@ class GuardedOutput:
         self._writer.submit("disconnect")
         self.connected = False
 
+    def check(self, asked: Payload) -> None:
+        """Raise CommandError unless this output takes what is asked, in shape and in number."""
+        self._gate.check(asked)
+
     def offer(self, asked: Payload, number: int) -> int:
         """Have something sent as soon as the device is free; return the number it replaces, or -1.
 
@@ -129,7 +135,7 @@ class GuardedOutput:
     def pump(self, now: float, narrow: bool) -> Passed | None:
         """Send what waits if the device is free; return what passed.
 
-        `narrow` takes the limits for probing. Raises CommandError for what is no order.
+        `narrow` takes the limits for probing.
         """
         if not (self._waiting and self._asked is not None and self._writer.idle):
             return None
@@ -142,7 +148,11 @@ class GuardedOutput:
 
     def try_dry(self, asked: Payload, number: int, now: float) -> Passed:
         """Pass something through the gate that is not sent; the words say if it is no order."""
+        if now > self._dry_until:  # nothing would have been done since
+            self._dry_ledger = self._gate.settle(self._dry_ledger, self._dry_until)
+        self._dry_until = now + self._hold
         try:
+            self._gate.check(asked)
             sent, words, self._dry_ledger = self._gate.send(asked, self._dry_ledger, now)
         except CommandError as error:
             safe = Spots.none() if isinstance(asked, Spots) else Values(asked.value[:0])

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass
+from typing import final
 
 from swarmctl.bridge.devices.contract import Interlock
 
@@ -28,6 +29,7 @@ class Reading:
     error: str = ""
 
 
+@final
 class InterlockReader:
     """Reads an interlock from when it is made until `close`; the newest reading is `reading`.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, final
 
 from swarmctl.bridge.orders import Order, Receipt, Report, Spots, Standing
 from swarmctl.bridge.rig import Rig
@@ -29,6 +29,7 @@ from swarmctl.bridge.supervisor.criteria import (
 )
 from swarmctl.bridge.supervisor.guarded import GuardedOutput
 from swarmctl.bridge.supervisor.interlock_reader import InterlockReader
+from swarmctl.bridge.supervisor.latch import STEP, FaultLatch
 from swarmctl.bridge.supervisor.messages import (
     read_evidence,
     read_order,
@@ -37,25 +38,12 @@ from swarmctl.bridge.supervisor.messages import (
     specs_fields,
 )
 from swarmctl.bridge.supervisor.order_book import OrderBook
+from swarmctl.bridge.supervisor.passages import Clearing, Closing, Opening, Passage
 from swarmctl.bridge.supervisor.wire import Message
 from swarmctl.core.errors import CommandError, LinkError
 
-STEP = 0.01
-"""s between two steps of a ramp."""
 
-
-@dataclass
-class _Request:
-    """A request of the loop that waits for the devices."""
-
-    verb: str
-    number: int
-    operator: str
-    begun: float
-    stage: int = 0
-    unsafe: list[str] = field(default_factory=list)
-
-
+@final
 class StateMachine:
     """The supervisor's decisions. One thread owns it.
 
@@ -92,13 +80,10 @@ class StateMachine:
         self._operator = ""
         self._narrow = False
         self._armed_at = math.inf
-        self._fault = self._also = ""
-        self._criterion = math.nan
-        self._safe_issued = self._safe_confirmed = math.nan
-        self._settled = True
-        self._request: _Request | None = None
-        self._resting = False
-        self._ramp_began = math.nan
+        self._latch = FaultLatch(outputs, audit, rig.supervisor.ramp)
+        self._passage: Passage | None = None
+        self._passage_id = -1
+        self._resting = self._rested = False
         self._next_step = 0.0
 
     def handle(self, message: Message, now: float) -> None:
@@ -137,60 +122,45 @@ class StateMachine:
                 self._rest_on(now)
             self._pump(now)
         if self.standing is Standing.FAULT:
-            self._fall(now)
-        if self._request is not None:
-            self._go_on(self._request, now)
+            self._latch.tick(now)
+        if self._passage is not None:
+            self._pass(self._passage, now)
 
     def trip(self, trip: Trip, now: float) -> None:
         """Go to FAULT, every output to its safe values."""
         if self.standing in (Standing.DISCONNECTED, Standing.FAULT):
-            if trip.reason != self._also:
-                self._audit.record("also", reason=trip.reason, criterion=trip.criterion)
-            self._also = trip.reason
+            self._latch.also(trip)
             return
-        ramp = trip.soft and self._watch.ramp > 0 and self.standing is Standing.ACTIVE
-        self.standing, self._fault, self._criterion = Standing.FAULT, trip.reason, trip.criterion
-        self._safe_issued = self._safe_confirmed = math.inf
-        self._settled = self._resting = False
-        self._ramp_began = now if ramp else math.nan
-        if ramp:
-            for output in self._outputs.values():
-                output.forget()
-        else:
-            self._make_safe(now)
-        self._audit.record(
-            "fault", reason=trip.reason, criterion=trip.criterion, operator=self._operator
-        )
+        active = self.standing is Standing.ACTIVE
+        self.standing, self._resting = Standing.FAULT, False
+        self._latch.trip(trip, now, self._operator, active)
         self._book.abandon(f"not known to be done: {trip.reason}", self._operator)
 
     def lost(self, now: float) -> None:
         """Act on the end of the loop: safe, and then the end."""
         if self.standing in (Standing.ARMED, Standing.ACTIVE):
             self.trip(Trip("the loop has gone", now), now)
-        self._request = _Request("close", -1, "", now)
+        self._begin("close", -1, "", now)
+
+    def fail(self, what: str, now: float) -> None:
+        """Act on a failure of this program itself: safe, and then the end."""
+        self._latch.make_safe(now)
+        self._audit.record("failure", traceback=what)
+        self.trip(Trip(f"the supervisor failed: {what.strip().splitlines()[-1]}", now), now)
+        self.lost(now)
 
     def report(self, now: float) -> Report:
         """Return how things stand."""
-        fault = self._fault
-        if fault and self._criterion + self._watch.confirm < now:
-            late = [name for name, output in self._outputs.items() if not output.safe]
-            if late:
-                fault += f"; not known to be safe: {', '.join(late)}"
         reading = self._interlock.reading if self._interlock else None
         return Report(
             self.standing,
-            fault,
+            self._latch.words(now, self._watch.confirm),
             now,
-            self._safe_issued,
-            self._safe_confirmed,
+            self._latch.issued,
+            self._latch.confirmed,
             None if reading is None else reading.closed,
             self._operator,
         )
-
-    def _make_safe(self, now: float) -> None:
-        for output in self._outputs.values():
-            if output.connected:
-                output.make_safe(now)
 
     def _give(self, receipt: Receipt) -> None:
         self._say(receipt_message(receipt))
@@ -213,7 +183,10 @@ class StateMachine:
         unknown = set(order.outputs) - set(self._outputs)
         if unknown:
             raise LinkError(f"order {order.number} names unknown outputs: {sorted(unknown)}.")
-        self._hear(order.frame, order.exposed, now)
+        # An order may rest on a frame before the newest one, which a heartbeat has told of.
+        newest = order.frame >= self._seen.frame or self.standing is not Standing.ACTIVE
+        seen = (order.frame, order.exposed) if newest else (self._seen.frame, self._seen.exposed)
+        self._hear(*seen, now)
         if order.dry:
             tried = {
                 name: self._outputs[name].try_dry(asked, order.number, now)
@@ -230,15 +203,11 @@ class StateMachine:
             self._book.refuse(order, f"the order {late}", self._operator)
             return
         taken = self._take(saw_order(self._seen, order, self._watch, now), now)
-        for name, asked in order.outputs.items():
-            before = self._outputs[name].asked
-            if taken and isinstance(asked, Spots) and isinstance(before, Spots):
-                words = jumped(before, asked, self._watch.jump)
-                if words:
-                    self.trip(Trip(f"{name}: {words}", now, True), now)
-                    taken = False
-        if not taken:
-            self._book.refuse(order, self._fault, self._operator)
+        wrong = self._wrong(order) if taken else ""
+        if wrong:
+            self.trip(Trip(wrong, now), now)
+        if wrong or not taken:
+            self._book.refuse(order, self._latch.reason, self._operator)
             return
         self._book.begin(order)
         for name, output in self._outputs.items():
@@ -248,13 +217,23 @@ class StateMachine:
                 self._book.replaced(name, replaced, self._operator)
         self._pump(now)
 
+    def _wrong(self, order: Order) -> str:
+        """Say what is wrong with what an order asks for, "" if nothing is."""
+        for name, asked in order.outputs.items():
+            output = self._outputs[name]
+            try:
+                output.check(asked)
+            except CommandError as error:
+                return f"{name}: {error}"
+            if isinstance(asked, Spots) and isinstance(output.asked, Spots):
+                words = jumped(output.asked, asked, self._watch.jump)
+                if words:
+                    return f"{name}: {words}"
+        return ""
+
     def _pump(self, now: float) -> None:
         for name, output in self._outputs.items():
-            try:
-                passed = output.pump(now, self._narrow)
-            except CommandError as error:
-                self.trip(Trip(f"{name}: {error}", now), now)
-                return
+            passed = output.pump(now, self._narrow)
             if passed is not None:
                 self._book.passed(name, passed)
 
@@ -282,7 +261,7 @@ class StateMachine:
 
     def _rest(self, reason: str) -> None:
         if self.standing is Standing.ACTIVE and not self._resting:
-            self._resting = True
+            self._resting, self._rested = True, False
             self._next_step = 0.0
             self._audit.record("rest", reason=reason, operator=self._operator)
             self._book.abandon(f"coming to rest: {reason}", self._operator)
@@ -295,42 +274,24 @@ class StateMachine:
         moving = [o for o in self._outputs.values() if not o.resting]
         for output in moving:
             output.ask_safe_state()
-        if not moving:
-            self._make_safe(now)
+        if moving:
+            return
+        if all(output.safe for output in self._outputs.values()):
             self._resting = False
             self.standing = Standing.ARMED
-
-    def _fall(self, now: float) -> None:
-        """Bring a fault to its end: the ramp, and what devices say."""
-        if math.isfinite(self._ramp_began):
-            share = 1 - (now - self._ramp_began) / self._watch.ramp
-            if share <= 0:
-                self._ramp_began = math.nan
-                self._make_safe(now)
-            elif now >= self._next_step:
-                self._next_step = now + STEP
-                for output in self._outputs.values():
-                    output.fade(share)
-            return
-        if self._settled:
-            return
-        issued = max((o.safe_issued for o in self._outputs.values()), default=now)
-        confirmed = max((o.safe_confirmed for o in self._outputs.values()), default=now)
-        self._safe_issued = issued - self._criterion
-        self._safe_confirmed = confirmed - self._criterion
-        if math.isfinite(confirmed):
-            self._settled = True
-            self._audit.record("all safe", issued=self._safe_issued, confirmed=self._safe_confirmed)
+        elif not self._rested:
+            self._rested = True
+            self._latch.make_safe(now)
 
     def _ask(self, fields: Mapping[str, Any], now: float) -> None:
         """Begin what the loop requests."""
         verb, number = str(fields["verb"]), int(fields["id"])
         operator = str(fields.get("operator", ""))
         if verb == "close":
-            self._request = _Request(verb, number, operator, now)
+            self._begin(verb, number, operator, now)
             return
-        if self._request is not None:
-            self._reply(number, f"{self._request.verb} is not done yet")
+        if self._passage is not None:
+            self._reply(number, f"{self._passage.verb} is not done yet")
             return
         expected = {
             "open": (Standing.DISCONNECTED,),
@@ -342,7 +303,7 @@ class StateMachine:
         if verb not in expected:
             raise LinkError(f"the request {verb!r} is not known.")
         if self.standing not in expected[verb]:
-            fault = f" ({self._fault})" if self._fault else ""
+            fault = f" ({self._latch.reason})" if self._latch.reason else ""
             self._reply(
                 number,
                 f"the hardware is {self.standing.name}{fault}; to {verb} it has to be "
@@ -355,7 +316,7 @@ class StateMachine:
         elif verb == "clear" and not operator.strip():
             self._reply(number, "nobody is named who clears it")
         else:
-            self._request = _Request(verb, number, operator, now)
+            self._begin(verb, number, operator, now)
 
     def _reply(self, number: int, error: str = "", **fields: Any) -> None:
         # The loop must not find an older state after the answer.
@@ -396,72 +357,34 @@ class StateMachine:
         self._seen = begin_watch(self._seen, now)
         self._reply(number)
 
-    def _go_on(self, request: _Request, now: float) -> None:
-        {"open": self._open, "clear": self._clear, "close": self._close}[request.verb](request, now)
-
-    def _open(self, request: _Request, now: float) -> None:
-        outputs = self._outputs.values()
-        if request.stage == 0:
-            for output in outputs:
-                output.connect()
-            request.stage = 1
-            return
-        wrong = [f"{name}: {o.error}" for name, o in self._outputs.items() if o.error]
-        if wrong:
-            self._end(request, "; ".join(wrong))
-        elif request.stage == 1 and all(o.connected for o in outputs):
-            self._make_safe(now)
-            request.stage = 2
-        elif request.stage == 2 and all(o.safe for o in outputs):
-            self.standing = Standing.CONFIGURED
-            specs = {name: output.spec for name, output in self._outputs.items()}
-            self._end(request, outputs=specs_fields(specs), rig=self._rig.digest)
-
-    def _clear(self, request: _Request, now: float) -> None:
-        if request.stage == 0:
+    def _begin(self, verb: str, number: int, operator: str, now: float) -> None:
+        """Begin a passage that waits for devices."""
+        self._passage_id = number
+        common = self._outputs, self._latch
+        if verb == "open":
+            self._passage = Opening(*common, self._interlock, self._watch.confirm, now)
+        elif verb == "clear":
             self._audit.retry()
-            self._audit.record("clear", operator=request.operator, fault=self._fault)
-            self._make_safe(now)
-            request.stage = 1
-            return
-        reading = self._interlock.reading if self._interlock else None
-        wrong = interlock_reasons(reading, self._watch.interlock_age, now)
-        wrong += [f"{n}: {o.error}" for n, o in self._outputs.items() if o.error]
-        wrong += [self._audit.error] if self._audit.error else []
-        waiting = [n for n, o in self._outputs.items() if not o.safe]
-        waiting += [] if self._audit.idle else ["the audit log"]
-        if waiting and not wrong and now < request.begun + self._watch.confirm:
-            return
-        wrong += [f"{name} does not answer" for name in waiting]
-        if not wrong:
-            self.standing, self._fault, self._operator = Standing.CONFIGURED, "", ""
-            self._criterion = self._safe_issued = self._safe_confirmed = math.nan
-            self._settled = True
-        self._end(request, "; ".join(wrong))
+            self._audit.record("clear", operator=operator, fault=self._latch.reason)
+            self._passage = Clearing(*common, self._interlock, self._audit, self._watch, now)
+        else:
+            self._passage = Closing(*common, self._audit, self._watch.confirm, now)
 
-    def _close(self, request: _Request, now: float) -> None:
-        """Safe, let go, finished; nobody waits for a device longer than it may take."""
-        outputs = self._outputs.values()
-        late = now > request.begun + self._watch.confirm
-        if request.stage == 0:
-            if self.standing is not Standing.FAULT:
-                self._make_safe(now)
-            request.stage = 1
-        elif request.stage == 1 and (late or all(o.safe or not o.connected for o in outputs)):
-            request.unsafe = [n for n, o in self._outputs.items() if o.connected and not o.safe]
-            for output in outputs:
-                output.disconnect()
-            request.stage, request.begun = 2, now
-        elif request.stage == 2 and (late or all(o.idle for o in outputs)):
-            unsafe = ", ".join(request.unsafe)
-            self._audit.record("close", unsafe=request.unsafe)
-            self.standing = Standing.DISCONNECTED
-            self.finished = True
-            self._end(request, f"not known to be safe: {unsafe}" if unsafe else "")
-
-    def _end(self, request: _Request, error: str = "", **fields: Any) -> None:
-        self._request = None
-        self._reply(request.number, error, **fields)
+    def _pass(self, passage: Passage, now: float) -> None:
+        """Go on with a passage, and change the state at its end."""
+        error = passage.tick(now)
+        if error is None:
+            return
+        self._passage = None
+        fields: dict[str, Any] = {}
+        if passage.verb == "close":
+            self.standing, self.finished = Standing.DISCONNECTED, True
+        elif not error:
+            self.standing, self._operator = Standing.CONFIGURED, ""
+            self._latch.reset()
+            specs = {name: output.spec for name, output in self._outputs.items()}
+            fields = {"outputs": specs_fields(specs)}
+        self._reply(self._passage_id, error, **fields)
 
 
 def _answer(done: Any) -> dict[str, Any]:

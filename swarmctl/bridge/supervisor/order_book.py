@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, final
 
 from swarmctl.bridge.orders import Order, Receipt
 from swarmctl.bridge.supervisor.audit import AuditLog
@@ -24,6 +24,7 @@ class _Open:
     confirmed: float = math.nan
 
 
+@final
 class OrderBook:
     """Collects what outputs did of every order; then gives a receipt and a line of the audit log.
 

@@ -15,8 +15,11 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import final
 
 from swarmctl.bridge.orders import Standing
 from swarmctl.bridge.rig import Rig, read_rig
@@ -24,84 +27,22 @@ from swarmctl.bridge.supervisor.audit import AuditLog
 from swarmctl.bridge.supervisor.criteria import Pace, Trip
 from swarmctl.bridge.supervisor.guarded import GuardedOutput
 from swarmctl.bridge.supervisor.interlock_reader import InterlockReader
+from swarmctl.bridge.supervisor.loop_link import LoopLink
 from swarmctl.bridge.supervisor.machine import StateMachine
 from swarmctl.bridge.supervisor.messages import report_message
 from swarmctl.bridge.supervisor.ownership import answer_address, rig_lock
-from swarmctl.bridge.supervisor.wire import Message, Unpacker, pack
+from swarmctl.bridge.supervisor.wire import Message, pack
 from swarmctl.core.errors import ArmingError, LinkError, SwarmctlError
 
 TICK = 0.005
 """s between two looks at everything."""
 REPORT_PERIOD = 0.05
 """s between two reports to the loop."""
-READ_MAX = 2**18
-"""Bytes that are read before everything else is looked at again."""
-MESSAGES_MAX = 2000
-"""Messages a second; more are a fault of the loop."""
-UNREAD_MAX = 2**22
-"""Bytes that the loop may leave unread; then it is given no more."""
+HANDLE_MAX = 0.003
+"""s for messages before everything else is looked at again."""
+FAILURES_MAX, GRACE = 5, 0.3
+"""Failures of this program itself before it gives up, and s for devices to become safe then."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
-
-
-class LoopLink:
-    """The supervisor's end of the wire to the loop; never waits.
-
-    Attributes:
-        ended: whether nothing more is read.
-
-    Args:
-        connection: a stream socket.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        connection.setblocking(False)
-        self._unpacker = Unpacker()
-        self._unsent = bytearray()
-        self._second, self._count = 0, 0
-        self._mute = False
-        self.ended = False
-
-    @property
-    def free(self) -> bool:
-        """Whether everything was taken by the other side."""
-        return not self._unsent
-
-    def say(self, message: Message) -> None:
-        """Send a message, or keep it until there is room; dropped if the loop does not read."""
-        if not self._mute and len(self._unsent) < UNREAD_MAX:
-            self._unsent += pack(message)
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what there is room for."""
-        try:
-            while self._unsent:
-                del self._unsent[: self.connection.send(self._unsent)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._mute = True
-            self._unsent.clear()
-
-    def hear(self, now: float) -> list[Message]:
-        """Return the messages that have come. Raises LinkError for too many or malformed ones."""
-        try:
-            data = self.connection.recv(READ_MAX)
-        except BlockingIOError:
-            return []
-        except OSError:
-            data = b""
-        if not data:
-            self.ended = True
-            return []
-        messages = self._unpacker.feed(data)
-        if int(now) != self._second:
-            self._second, self._count = int(now), 0
-        self._count += len(messages)
-        if self._count > MESSAGES_MAX:
-            raise LinkError(f"the loop sends more than {MESSAGES_MAX} messages a second.")
-        return messages
 
 
 def main(arguments: list[str]) -> int:
@@ -151,9 +92,6 @@ def _serve(link: LoopLink, rig_path: Path, audit_path: Path, priority: str) -> N
         with contextlib.suppress(BlockingIOError):
             waker.send(b"\0")
 
-    stops: list[tuple[str, float]] = []
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda n, _: stops.append((signal.Signals(n).name, time.monotonic())))
     signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     rig = read_rig(rig_path)
     with contextlib.ExitStack() as stack:
@@ -169,14 +107,10 @@ def _serve(link: LoopLink, rig_path: Path, audit_path: Path, priority: str) -> N
             priority=priority,
             unguarded=rig.unguarded,
         )
-        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        listener.bind(answer_address(rig_path))
-        listener.listen()
-        listener.setblocking(False)
-        with selectors.DefaultSelector() as selector:
-            for source in (link.connection, woken, listener):
-                selector.register(source, selectors.EVENT_READ)
-            _run(machine, link, selector, woken, listener, stops)
+        service = Service(machine, link, rig_path)
+        for number in STOP_SIGNALS:
+            signal.signal(number, service.stop)
+        service.run(woken)
 
 
 def _machine(rig: Rig, audit: AuditLog, link: LoopLink, wake: Callable[[], None]) -> StateMachine:
@@ -190,56 +124,96 @@ def _machine(rig: Rig, audit: AuditLog, link: LoopLink, wake: Callable[[], None]
     return StateMachine(rig, outputs, reader, Pace(spec.period, spec.exposure), audit, link.say)
 
 
-def _run(
-    machine: StateMachine,
-    link: LoopLink,
-    selector: selectors.BaseSelector,
-    woken: socket.socket,
-    listener: socket.socket,
-    stops: list[tuple[str, float]],
-) -> None:
-    reported, standing = 0.0, Standing.DISCONNECTED
-    while not machine.finished:
-        ready = {key.fileobj for key, _ in selector.select(TICK)}
+@final
+class Service:
+    """The main loop: signals, messages, devices, reports. Never waits longer than a tick.
+
+    Args:
+        machine: decides.
+        link: to the loop.
+        rig: path of the rig file, from which the address follows at which others may ask.
+    """
+
+    def __init__(self, machine: StateMachine, link: LoopLink, rig: Path) -> None:
+        self._machine, self._link, self._rig = machine, link, rig
+        self._stops: list[tuple[str, float]] = []
+        self._reported, self._standing = 0.0, Standing.DISCONNECTED
+        self._failures = 0
+
+    def stop(self, number: int, _: FrameType | None) -> None:
+        """Handle a signal: an emergency stop."""
+        self._stops.append((signal.Signals(number).name, time.monotonic()))
+
+    def run(self, woken: socket.socket) -> None:
+        """Serve until everything is let go of; `woken` is read when a thread wakes this one.
+
+        What this program itself does wrong is a fault, too: safe, and then the end.
+        """
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
+            selectors.DefaultSelector() as selector,
+        ):
+            listener.bind(answer_address(self._rig))
+            listener.listen()
+            listener.setblocking(False)
+            for source in (self._link.connection, woken, listener):
+                selector.register(source, selectors.EVENT_READ)
+            while not self._machine.finished:
+                try:
+                    self._step(selector, woken, listener)
+                except Exception:
+                    self._failures += 1
+                    self._machine.fail(traceback.format_exc(), time.monotonic())
+                    if self._failures >= FAILURES_MAX:
+                        time.sleep(GRACE)
+                        raise
+
+    def _step(
+        self, selector: selectors.BaseSelector, woken: socket.socket, listener: socket.socket
+    ) -> None:
+        machine, link = self._machine, self._link
+        ready = {key.fileobj for key, _ in selector.select(0 if link.waiting else TICK)}
         if woken in ready:
             with contextlib.suppress(BlockingIOError):
                 woken.recv(4096)
         now = time.monotonic()
-        while stops:
-            name, when = stops.pop(0)
+        while self._stops:
+            name, when = self._stops.pop(0)
             machine.trip(Trip(f"emergency stop: signal {name}", when), now)
-        if link.connection in ready and not link.ended:
-            _hear(machine, link, now)
+        if not link.ended:
+            self._hear(now, link.connection in ready)
             if link.ended:
                 selector.unregister(link.connection)
                 machine.lost(now)
         machine.tick(time.monotonic())
         now = time.monotonic()
-        if link.free and (now - reported >= REPORT_PERIOD or machine.standing is not standing):
-            reported, standing = now, machine.standing
+        changed = machine.standing is not self._standing
+        if link.free and (changed or now - self._reported >= REPORT_PERIOD):
+            self._reported, self._standing = now, machine.standing
             link.say(report_message(machine.report(now)))
         link.flush()
         if listener in ready:
-            _tell(machine, listener)
+            self._tell(listener)
 
+    def _hear(self, now: float, ready: bool) -> None:
+        link = self._link
+        try:
+            if ready:
+                link.read(now)
+            while link.waiting and time.monotonic() < now + HANDLE_MAX:
+                self._machine.handle(link.take(), time.monotonic())
+        except LinkError as error:
+            # Nothing that follows can be trusted, so it counts as the end of the loop.
+            self._machine.trip(Trip(f"the loop's words make no sense: {error}", now), now)
+            link.ended = True
 
-def _hear(machine: StateMachine, link: LoopLink, now: float) -> None:
-    try:
-        for message in link.hear(now):
-            machine.handle(message, now)
-    except LinkError as error:
-        # Nothing that follows can be trusted, so it counts as the end of the loop.
-        machine.trip(Trip(f"the loop's words make no sense: {error}", now), now)
-        link.ended = True
-
-
-def _tell(machine: StateMachine, listener: socket.socket) -> None:
-    """Give a report to whoever asks, such as a verb in another terminal."""
-    with contextlib.suppress(OSError):
-        connection, _ = listener.accept()
-        with connection:
-            connection.setblocking(False)
-            connection.send(pack(report_message(machine.report(time.monotonic()))))
+    def _tell(self, listener: socket.socket) -> None:
+        """Give a report to whoever asks, such as a verb in another terminal."""
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.setblocking(False)
+                connection.send(pack(report_message(self._machine.report(time.monotonic()))))
 
 
 if __name__ == "__main__":

@@ -79,6 +79,14 @@ def check_value_limits(
         )
 
 
+def check_values(values: Values, count: int) -> None:
+    """Raise CommandError unless there is one finite value for each channel."""
+    if np.shape(values.value) != (count,):
+        raise CommandError(f"values of shape {np.shape(values.value)} were asked, not {(count,)}.")
+    if not np.isfinite(values.value).all():
+        raise CommandError(f"a value that is not finite was asked: {values.value.tolist()}.")
+
+
 def count_values(ledger: ValueLedger, now: float) -> ValueLedger:
     """Count what the output has done until now."""
     distance = ledger.value - ledger.safe
@@ -109,11 +117,8 @@ def gate_values(
     `hold` is the longest time in s that what is sent may stay. The words are "" if nothing was cut.
     Raises CommandError for another number of values, or one that is not finite.
     """
+    check_values(asked, len(channels))
     wanted = np.asarray(asked.value, dtype=float)
-    if wanted.shape != ledger.safe.shape:
-        raise CommandError(f"{wanted.shape} values were asked, {ledger.safe.shape} are needed.")
-    if not np.isfinite(wanted).all():
-        raise CommandError(f"a value that is not finite was asked: {wanted.tolist()}.")
     words: list[str] = []
     step = min(max(now - ledger.time, 0.0), hold)
     ledger = count_values(ledger, now)

@@ -13,7 +13,7 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,7 @@ def pack(message: Message) -> bytes:
     return PREFIX.pack(MAGIC, VERSION, 0, len(header), len(body)) + header + body
 
 
+@final
 class Unpacker:
     """Puts messages together from whatever pieces their bytes come in."""
 

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, final
 
 from swarmctl.bridge.devices.contract import Output, PatternOutput, ValueOutput
 from swarmctl.bridge.orders import Spots, Values
@@ -36,6 +36,7 @@ class Done:
     error: str
 
 
+@final
 class OutputWriter:
     """Makes all calls of one device, from one thread, the newest job only.
 

@@ -110,7 +110,7 @@ class Bench:
         )
         outputs = {"light": spots, "coils": Values(np.array([1.5, 1.0]))}
         fields = {"number": self.number, "frame": self.frame, "exposed": now - 0.005}
-        fields |= {"issued": now, "expires": now + 0.15, "found": 5, "outputs": outputs}
+        fields |= {"issued": now, "expires": now + 5.0, "found": 5, "outputs": outputs}
         return Order(**{**fields, **changes})
 
     def drive(self, seconds=0.1, make=None):
@@ -147,11 +147,32 @@ class Bench:
         records = read_audit(self.audit).records
         return [r for r in records if event is None or r["event"] == event]
 
+    def wait_records(self, event, count=1, since=0.0, seconds=5.0):
+        """Return the records of an event once there are so many; the log is written behind."""
+        end = time.monotonic() + seconds
+        while True:
+            found = [r for r in self.records(event) if r["time"] >= since]
+            if len(found) >= count or time.monotonic() > end:
+                return found
+            time.sleep(0.01)
+
+    def rearm(self):
+        """Clear the fault and activate again."""
+        self.client.clear("Ada")
+        self.client.arm("Ada", self.evidence())
+        self.client.activate()
+        self.drive(0.05)
+
     def fault(self, name, what="error"):
         """Give a device a fault; return the file whose removal ends it."""
         path = self.folder / f"{name}.{what}"
         path.touch()
         return path
+
+
+@pytest.fixture(scope="session")
+def make_bench():
+    return Bench
 
 
 @pytest.fixture

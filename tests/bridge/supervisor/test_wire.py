@@ -1,7 +1,6 @@
 """Messages survive any cut of their bytes; what is none is one clear error and bounded memory."""
 
 import json
-import struct
 
 import numpy as np
 import pytest
@@ -131,7 +130,7 @@ def test_what_is_no_frame_is_refused(data):
 def test_arrays_that_do_not_fit_the_body_are_refused(arrays, body):
     header = json.dumps({"kind": "order", "fields": {}, "arrays": arrays}).encode()
     with pytest.raises(LinkError):
-        Unpacker().feed(struct.pack(b"SWSV", 1, 0, len(header), body) + header + b"\0" * body)
+        Unpacker().feed(PREFIX.pack(b"SWSV", 1, 0, len(header), body) + header + b"\0" * body)
 
 
 @pytest.mark.parametrize(

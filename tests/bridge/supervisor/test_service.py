@@ -1,0 +1,53 @@
+"""What the supervisor itself does wrong is a fault: outputs safe, then the end."""
+
+import socket
+
+import pytest
+
+from swarmctl.bridge.orders import Report, Standing
+from swarmctl.bridge.supervisor.loop_link import LoopLink
+from swarmctl.bridge.supervisor.process import FAILURES_MAX, Service
+
+
+class Broken:
+    """A state machine whose `tick` fails, for a while or for ever."""
+
+    standing = Standing.ACTIVE
+    finished = False
+
+    def __init__(self, failures):
+        self.failures = failures
+        self.told = []
+
+    def tick(self, now):
+        if self.failures:
+            self.failures -= 1
+            raise ZeroDivisionError("a mistake")
+        self.finished = True
+
+    def fail(self, what, now):
+        self.told.append(what)
+
+    def report(self, now):
+        return Report(self.standing, "", now, 0.0, 0.0, None, "")
+
+
+def serve(machine, path):
+    ours, theirs = socket.socketpair()
+    woken, waker = socket.socketpair()
+    with ours, theirs, woken, waker:
+        Service(machine, LoopLink(ours), path).run(woken)
+
+
+def test_a_mistake_is_told_to_the_machine_which_goes_on_to_its_end(tmp_path):
+    machine = Broken(failures=2)
+    serve(machine, tmp_path / "a")
+    assert len(machine.told) == 2
+
+
+def test_a_mistake_that_comes_again_and_again_ends_the_process(tmp_path):
+    machine = Broken(failures=10**6)
+    with pytest.raises(ZeroDivisionError):
+        serve(machine, tmp_path / "b")
+    assert len(machine.told) == FAILURES_MAX
+    assert "a mistake" in machine.told[0]
