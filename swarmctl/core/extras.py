@@ -12,7 +12,7 @@ EXTRAS = {
     "analysis": ("MDAnalysis", "opening trajectories in MDAnalysis"),
     "sb3": ("stable_baselines3", "agents of Stable-Baselines3"),
     "marl": ("pettingzoo", "the PettingZoo view"),
-    "lab": ("pymmcore_plus", "microscopes through Micro-Manager"),
+    "lab": ("pymmcore_plus", "instruments of a laboratory"),
     "link": ("zmq", "lab links over ZeroMQ"),
     "vision": ("numba", "making and reading images"),
     "tracking": ("trackpy", "tracking by other libraries"),

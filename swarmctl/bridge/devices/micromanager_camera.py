@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,9 @@ EXPOSED_TAG = "Exposed-monotonic-s"
 """Tag by which a camera written in Python may say when the middle of an exposure was, in s of
 time.monotonic()."""
 NUMBER_TAG, RECEIVED_TAG = "ImageNumber", "TimeReceivedByCore"
+BUFFER_MB, BUFFER_FRAMES = 64, 16
+"""MB of a core's buffer, and frames that it holds at least. Only the newest is ever wanted, and a
+large buffer takes seconds to be allocated."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class CoreCamera(CameraPort):
             core.setROI(label, *config.region, config.width, config.height)
         shared.settle(label, 5.0)
         self._compare(core)
+        frames_mb = BUFFER_FRAMES * core.getImageBufferSize() / 2**20
+        core.setCircularBufferMemoryFootprint(max(BUFFER_MB, math.ceil(frames_mb)))
         self._base = self._next = 0
 
     def close(self) -> None:
