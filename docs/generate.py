@@ -122,15 +122,20 @@ def _kind(text: str) -> str:
 def _keys_of(config_class: type[Any]) -> str:
     from swarmctl.core.config import describe, dump_toml, to_dict
 
-    defaults = to_dict(config_class())
+    described = list(describe(config_class))
+    whole = all(default != "required" for *_, default, _ in described)
+    defaults = to_dict(config_class()) if whole else {}
     rows = []
-    for name, kind, _, doc in describe(config_class):
+    for name, kind, default, doc in described:
         shown = (
             dump_toml({name: defaults[name]}).strip().partition(" = ")[2]
             if name in defaults
             else ""
+            if whole or default in ("None", "''", "()")
+            else default
         )
-        rows.append((f"`{name}`", _kind(kind), f"`{shown}`" if shown else "left out", doc))
+        shown = f"`{shown}`" if shown not in ("", "required") else shown or "left out"
+        rows.append((f"`{name}`", _kind(kind), shown, doc))
     return (
         _table(("key", "unit or type", "default", "meaning"), rows) if rows else "It has no keys."
     )
@@ -167,6 +172,26 @@ def registered(kind: str) -> str:
         "engines": registry.engines,
     }
     return _table(("name", "what it is"), [(f"`{e.name}`", e.summary) for e in entries[kind]])
+
+
+def driver_table(_: str) -> str:
+    """Drivers of devices, with their roles and what they need."""
+    from swarmctl.bridge.devices.listing import driver_lines
+
+    return _table(
+        ("driver", "role", "what it is", "needs"),
+        [
+            (f"`{one.name}`", one.role, one.summary, f"`{one.package}`" if one.package else "")
+            for one in driver_lines()
+        ],
+    )
+
+
+def driver_keys(_: str) -> str:
+    """Keys of every driver of devices."""
+    from swarmctl.bridge.devices.drivers import drivers
+
+    return "\n\n".join(f"## {e.name}\n\n{e.summary}\n\n{_keys_of(e.load())}" for e in drivers())
 
 
 def commands(_: str) -> str:
@@ -249,6 +274,8 @@ PARTS: dict[str, Callable[[str], str]] = {
     "keys": keys,
     "all-keys": all_keys,
     "registered": registered,
+    "drivers": driver_table,
+    "driver-keys": driver_keys,
     "commands": commands,
     "modules": modules,
     "errors": errors,

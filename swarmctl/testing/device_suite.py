@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 import time
@@ -273,7 +274,7 @@ def bad_values(case: DeviceCase) -> Iterator[str]:
                 values = safe.copy()
                 values[index] = bad
                 yield from _refusal(
-                    f"{channel.name} = {bad}", lambda values=values: device.write(values)
+                    f"{channel.name} = {bad}", functools.partial(device.write, values)
                 )
         yield from _refusal("one value too many", lambda: device.write(np.append(safe, safe[0])))
         yield from _refusal("no values", lambda: device.write(np.zeros(0)))
@@ -302,7 +303,7 @@ def patterns(case: DeviceCase) -> Iterator[str]:
     with case.connected() as device:
         device.show(np.full((height, width), 255, np.uint8))
         for what, pattern in bad.items():
-            yield from _refusal(what, lambda pattern=pattern: device.show(pattern))
+            yield from _refusal(what, functools.partial(device.show, pattern))
         device.safe()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from swarmctl.core.config import build
 from swarmctl.core.errors import ConfigError
-from swarmctl.core.registry import Registry
+from swarmctl.core.registry import Registry, is_file_target
 
 ENTRY_POINTS = "swarmctl.devices"
 
@@ -134,7 +134,7 @@ def driver_config(
 ) -> Any:
     """Build the configuration that a table of a rig file describes by `driver` and its keys.
 
-    With a folder, relative paths among the keys are meant from there.
+    With a folder, relative paths among the keys, and of a driver in a file, are meant from there.
 
     Raises ConfigError if no driver is named or the driver plays another role, UnknownNameError.
     """
@@ -142,6 +142,8 @@ def driver_config(
     name = keys.pop("driver", None)
     if not isinstance(name, str):
         raise ConfigError(f"{where}: say which driver; allowed: {', '.join(drivers().names())}.")
+    if folder is not None and is_file_target(name):
+        name = str(folder / Path(name).expanduser())
     found = drivers()[name].load()
     roles = (role,) if isinstance(role, str) else role
     if getattr(found, "role", None) not in roles:

@@ -134,17 +134,17 @@ class LineValues(ValuePort):
             self._leave()
 
     def write(self, values: Floats) -> None:
-        """Set all channels, the others too if one is refused."""
-        refused = []
+        """Set all channels, the others too if one is refused or gets no answer."""
+        failed: list[DeviceError] = []
         for text in self._config.lines(values):
             try:
                 self._say(text, self._config.answer)
-            except DeviceTimeoutError:
-                raise
             except DeviceError as error:
-                refused.append(str(error))
-        if refused:
-            raise DeviceError(" ".join(refused))
+                failed.append(error)
+        if failed:
+            late = any(isinstance(error, DeviceTimeoutError) for error in failed)
+            kind = DeviceTimeoutError if late else DeviceError
+            raise kind(" ".join(map(str, failed)))
 
     def read(self) -> Floats:
         """Ask for all channels."""

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,12 @@ class SharedCore:
 
         Without that, and with the core's callback registered, the interpreter aborts at its end.
         """
-        import pymmcore
-
         with suppress(Exception):  # a camera that has gone cannot be stopped
             self.core.stopSequenceAcquisition()
         try:
             self.core.unloadAllDevices()
         finally:
-            pymmcore.CMMCore.registerCallback(self.core, None)
+            import_extra("lab", "pymmcore").CMMCore.registerCallback(self.core, None)
 
     def require(self, label: str) -> None:
         """Raise DeviceError unless the cfg file has a device of this label."""
@@ -137,10 +136,12 @@ def core_interface() -> int:
 
 def adapters_interface(folder: Path) -> int | None:
     """Return the device interface of the adapters in a folder; None if none can be asked."""
-    kind = ctypes.WinDLL if sys.platform == "win32" else ctypes.CDLL
+    load: Callable[[str], Any] = ctypes.CDLL
+    if sys.platform == "win32":
+        load = ctypes.WinDLL
     for path in sorted(folder.glob("*mmgr_dal_*")):
         with suppress(OSError, AttributeError):
-            ask = kind(str(path)).GetDeviceInterfaceVersion
+            ask = load(str(path)).GetDeviceInterfaceVersion
             ask.restype, ask.argtypes = ctypes.c_long, []
             return int(ask())
     return None

@@ -65,7 +65,7 @@ class CoreValues(ValuePort):
         for set_one in self._knobs.setters(shared.core, values):
             try:
                 set_one()
-            except RuntimeError as error:  # what the core raises where a device refuses
+            except Exception as error:  # the core's RuntimeError, or any of a device in Python
                 refused.append(str(error))
         for label in self._knobs.labels:
             shared.settle(label, self._timeout)

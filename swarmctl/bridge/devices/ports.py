@@ -68,4 +68,4 @@ class InterlockPort(Port):
 
     @abstractmethod
     def closed(self) -> bool:
-        """Ask whether it is closed."""
+        """Ask whether it is closed; anything but True counts as open."""

@@ -17,6 +17,8 @@ from swarmctl.core.extras import import_extra
 
 LONGEST = 4096
 """Bytes of an answer at most."""
+QUIET = 0.02
+"""s to wait for the rest of a late answer before it is thrown away."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class SerialLines(Lines):
         serial = import_extra("lab", "serial")
         self.name, self.lock = where.port, threading.RLock()
         self._end, self._timeout = where.end.encode("ascii"), where.timeout
+        self._late = False
         options = {} if "://" in where.port else {"exclusive": True}
         with device_errors(self.name, "opening"):
             self._port: Any = serial.serial_for_url(
@@ -65,15 +68,16 @@ class SerialLines(Lines):
 
     def tell(self, text: str) -> None:
         """Send a line; what came before it and was not read is thrown away."""
+        self.clear()
         with device_errors(self.name, f"sending {text!r}"):
-            self._port.reset_input_buffer()
             self._port.write(text.encode("ascii") + self._end)
 
     def hear(self) -> str:
         """Return the next line."""
         with device_errors(self.name, "reading an answer"):
             answer: bytes = self._port.read_until(self._end, LONGEST)
-        if not answer.endswith(self._end):
+        self._late = not answer.endswith(self._end)
+        if self._late:
             if len(answer) >= LONGEST:
                 raise DeviceError(f"{self.name}: sent {LONGEST} bytes and no end of a line.")
             raise DeviceTimeoutError(
@@ -86,6 +90,9 @@ class SerialLines(Lines):
 
     def clear(self) -> None:
         """Throw away what was not read."""
+        if self._late:
+            time.sleep(QUIET)
+            self._late = False
         with device_errors(self.name, "clearing"):
             self._port.reset_input_buffer()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -38,8 +39,9 @@ class Shared(Generic[K, T]):
                 self._close(thing)
 
     def close_all(self) -> None:
-        """Close everything, whoever has it."""
+        """Close everything, whoever has it; what cannot be closed does not keep the rest open."""
         with self._lock:
             while self._things:
                 _, (thing, _) = self._things.popitem()
-                self._close(thing)
+                with suppress(Exception):
+                    self._close(thing)

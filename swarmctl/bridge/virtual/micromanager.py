@@ -56,6 +56,7 @@ class VirtualLabCamera(CameraDevice):
         self.register_property("Address", default_value="", is_pre_init=True, property_type=str)
         self._config = VirtualCameraConfig()
         self._port: LaboratoryFrames | None = None
+        self._sequence: object = None
 
     def initialize(self) -> None:
         """Connect to the laboratory that the property Address names."""
@@ -67,7 +68,7 @@ class VirtualLabCamera(CameraDevice):
 
     def shutdown(self) -> None:
         """Hang up; a sequence that runs ends."""
-        port, self._port = self._port, None
+        port, self._port, self._sequence = self._port, None, None
         if port is not None:
             port.close()
 
@@ -98,10 +99,12 @@ class VirtualLabCamera(CameraDevice):
         port = self._port
         if port is None:
             raise DeviceError("the virtual camera is not initialised.")
+        # The core gives up on a thread that waits for a frozen camera: it ends with the next one.
+        self._sequence = sequence = object()
         port.start()
         try:
             count = 0
-            while self._port is port and (n is None or count < n):
+            while self._sequence is sequence and (n is None or count < n):
                 shot = port.newest(_LOOK)
                 if shot is None:
                     continue
@@ -109,7 +112,7 @@ class VirtualLabCamera(CameraDevice):
                 count += 1
                 yield {EXPOSED_TAG: repr(shot.exposed), NUMBER_TAG: str(shot.number)}
         finally:
-            if self._port is port:
+            if self._sequence is sequence:
                 port.stop()
 
 

@@ -67,6 +67,13 @@ class LampConfig:
 '''
 
 
+def test_a_driver_may_be_a_file_beside_the_rig(tmp_path: Path) -> None:
+    (tmp_path / "my_lamp.py").write_text(PACKAGE)
+    table = {"driver": "my_lamp.py:LampConfig", "power": 5}
+    config = driver_config(table, "values", "outputs.lamp", tmp_path)
+    assert config.build().spec.channels[0].high == 5.0
+
+
 def run_with_package(folder: Path, names: dict[str, str], code: str) -> str:
     """Run code in a process that finds an installed package with these entry points."""
     (folder / "lamp_of_mine.py").write_text(PACKAGE)

@@ -77,6 +77,28 @@ def test_a_write_that_is_not_confirmed_is_an_error_and_the_next_one_works(
     output.disconnect()
 
 
+def test_a_lost_answer_does_not_keep_the_other_channel_from_its_safe_value(
+    firmware: Any, make_device: Any
+) -> None:
+    lines = {
+        "write": "",
+        "read": "",
+        "set": ["A {value:.1f}", "B {value:.1f}"],
+        "get": ["A?", "B?"],
+    }
+    output = make_device("serial", **keys(firmware, **lines))
+    good = lambda line: b"0.0\n" if "?" in line else b"OK\n"  # noqa: E731
+    firmware.answers = good
+    output.connect()
+    firmware.answers = lambda line: None if line.startswith("A") else good(line)
+    firmware.heard.clear()
+    with pytest.raises(DeviceTimeoutError, match="no line within"):
+        output.safe()
+    assert firmware.heard == ["A 0.0", "B 0.0"]
+    firmware.answers = good
+    output.disconnect()
+
+
 @pytest.mark.parametrize("answer", [b"nothing\n", b"1.0\n", b"1 2 3\n"])
 def test_an_answer_without_the_numbers_is_an_error(
     firmware: Any, make_device: Any, answer: bytes
