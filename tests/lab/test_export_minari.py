@@ -86,7 +86,8 @@ def test_a_colloid_that_is_lost_ends_its_episode_with_what_it_saw_last(recording
 
 def test_minari_reads_the_data_set(recording, tmp_path, monkeypatch):
     minari = pytest.importorskip("minari", reason="needs the extra minari")
-    config = MinariConfig(recording[0], "lab/chemotaxis-v0", folder=tmp_path / "sets")
+    monkeypatch.chdir(tmp_path)
+    config = MinariConfig(recording[0], "lab/chemotaxis-v0", folder="sets")
     result = export_minari(config)
     assert (result.episodes, result.transitions) == (4, 25)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "sets"))
@@ -106,6 +107,8 @@ def test_minari_reads_the_data_set(recording, tmp_path, monkeypatch):
         assert data.observation_space.contains(episode.observations[0])
     with pytest.raises(RecordError, match="already"):
         export_minari(config)
+    with pytest.raises(ConfigError, match="data set"):
+        export_minari(MinariConfig(recording[0], "no version!", folder="sets"))
 
 
 @pytest.mark.parametrize("scenario", ["ChemotaxisContinuous-v0", "ReachGoalContinuous-v0"])
