@@ -3,12 +3,13 @@
     python benchmarks/images.py [--frames N] [--rate HZ] [--folder FOLDER] [--json FILE]
 
 Frames of 1024 x 1024 px of 16 bits come at a camera's rate. Blocks of frames go in turn to our
-writer, which hands them to another process, and to a `tifffile.TiffWriter` in the loop, so that the
-ratios are those of one run.
+writer, which hands them to another process, and to `tifffile.TiffWriter` in the loop, in two ways,
+so that the ratios are those of one run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -21,11 +22,14 @@ from common import parser, report
 from swarmctl.records.images import ImageConfig, ImageStatus, ImageWriter
 
 SIDE, BLOCK = 1024, 50
+PEERS = {"pages": False, "series": True}
+"""Ways of tifffile: page by page, which a kill leaves readable as ours; or as one series, of which
+a kill leaves only the first page. The value is its argument `contiguous`."""
 
 
 def main() -> None:
     options = parser(__doc__ or "")
-    options.add_argument("--frames", type=int, default=1000, help="frames for each of the two")
+    options.add_argument("--frames", type=int, default=1000, help="frames for each way")
     options.add_argument("--rate", type=float, default=50.0, help="of the camera, Hz")
     options.add_argument("--folder", type=Path, help="where to write; a temporary folder if none")
     arguments = options.parse_args()
@@ -36,10 +40,11 @@ def main() -> None:
         shutil.rmtree(folder)
     rows = []
     for name, share in (("median", 50), ("99th percentile", 99), ("largest", 100)):
-        ours, peer = (float(np.percentile(times[who], share)) * 1e3 for who in ("put", "tifffile"))
-        rows.append(
-            {"time in the loop": name, "put ms": ours, "tifffile ms": peer, "ratio": peer / ours}
-        )
+        spent = {who: float(np.percentile(t, share)) * 1e3 for who, t in times.items()}
+        row = {"time in the loop": name, **{f"{who} ms": value for who, value in spent.items()}}
+        for who in PEERS:
+            row[f"{who} / put"] = spent[who] / spent["put"]
+        rows.append(row)
     title = (
         f"{arguments.frames} frames of {SIDE} x {SIDE} px at {arguments.rate:g} Hz for each, "
         f"{status.dropped} dropped"
@@ -52,24 +57,27 @@ def run(folder: Path, frames: int, interval: float) -> tuple[dict[str, np.ndarra
     random = np.random.default_rng(0)
     pictures = random.integers(0, 4000, (4, SIDE, SIDE), np.uint16)
     config = ImageConfig(height=SIDE, width=SIDE, pixel_size=0.1)
-    times: dict[str, list[float]] = {"put": [], "tifffile": []}
-    with (
-        ImageWriter(folder / "ours.ome.tif", config) as images,
-        tifffile.TiffWriter(folder / "peer.tif", bigtiff=True) as peer,
-    ):
+    names = ("put", *PEERS)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    with contextlib.ExitStack() as stack:
+        images = stack.enter_context(ImageWriter(folder / "ours.ome.tif", config))
+        peers = {
+            name: stack.enter_context(tifffile.TiffWriter(folder / f"{name}.tif", bigtiff=True))
+            for name in PEERS
+        }
         due = time.perf_counter()
-        for k in range(2 * frames):
+        for k in range(len(names) * frames):
             due += interval
             time.sleep(max(0.0, due - time.perf_counter()))
             picture = pictures[k % 4]
-            who = "put" if k // BLOCK % 2 == 0 else "tifffile"
+            name = names[k // BLOCK % len(names)]
             start = time.perf_counter()
-            if who == "put":
+            if name == "put":
                 images.put(picture, k * interval, k)
             else:
-                peer.write(picture, contiguous=False, metadata=None)
-            times[who].append(time.perf_counter() - start)
-    return {who: np.array(values) for who, values in times.items()}, images.status()
+                peers[name].write(picture, contiguous=PEERS[name], metadata=None)
+            times[name].append(time.perf_counter() - start)
+    return {name: np.array(values) for name, values in times.items()}, images.status()
 
 
 if __name__ == "__main__":

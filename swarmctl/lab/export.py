@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,8 +91,11 @@ def export_minari(config: MinariConfig) -> MinariResult:
                     author=config.author or None,
                     description=f"{env.scenario.id}, one episode per colloid, from a recording",
                 )
-        except ValueError as error:
-            raise ConfigError(f"data set {config.dataset!r}: {error}") from error
+        except BaseException as error:
+            shutil.rmtree(path, ignore_errors=True)  # half a data set cannot be read
+            if isinstance(error, ValueError):
+                raise ConfigError(f"data set {config.dataset!r}: {error}") from error
+            raise
     return MinariResult(path, len(found), sum(len(one.reward) for one in found))
 
 
@@ -162,7 +166,7 @@ def _datasets_in(folder: Path | None) -> Iterator[None]:
     name = "MINARI_DATASETS_PATH"
     before = os.environ.get(name)
     if folder is not None:
-        os.environ[name] = str(folder)
+        os.environ[name] = str(folder.absolute())  # it cannot do with another one
     try:
         yield
     finally:

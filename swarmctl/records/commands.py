@@ -53,7 +53,7 @@ def command_of_arrays(arrays: Mapping[str, np.ndarray]) -> Command:
             given["heading"] = np.where(taken[:, None], heading, 1)
     field = {name: arrays[name] for name in FIELD_CHANNELS if name in arrays}
     if field and all(np.isfinite(values).all() for values in field.values()):
-        named = {name.removeprefix("field."): values for name, values in field.items()}
+        named: dict[str, Any] = {k.removeprefix("field."): v for k, v in field.items()}
         given["field"] = FieldCommand(**named)
     return Command(**given)
 

@@ -21,11 +21,12 @@ def engine_table(spec: EngineSpec) -> dict[str, Any]:
 
 def engine_of_table(table: Mapping[str, Any]) -> EngineSpec:
     """What `engine_table` gave, also after JSON. Raises RecordError for anything else."""
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in table.items()
     }
     try:
-        return EngineSpec(**{**values, "capabilities": frozenset(values["capabilities"])})
+        values["capabilities"] = frozenset(values["capabilities"])
+        return EngineSpec(**values)
     except (KeyError, TypeError) as error:
         raise RecordError(
             f"the record does not say what its engine was ({error}); it was written by another "

@@ -1,21 +1,26 @@
 """The process that writes images: `python -m swarmctl.records.image_process`, without JAX.
 
-Its standard input brings a line of JSON (see `Orders`), then messages of `image_ring.MESSAGE`. At
-the end of the input, also when the loop was killed, it writes what is in the ring and ends.
+Its standard input brings a line of JSON (see `Orders`) and then nothing. At the end of the input,
+also when the loop was killed, it writes what is in the ring and ends.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from swarmctl.records.files import cannot_write
-from swarmctl.records.image_ring import CLOSED, FAILED, MESSAGE, READY, Ring
+from swarmctl.records.image_ring import CLOSED, FAILED, READY, Ring
 from swarmctl.records.ome_tiff import DiskFile, OmeTiff, PlaneFormat
+
+POLL = 0.003
+"""s between two looks for a frame."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,27 @@ def image_file(first: Path, index: int) -> Path:
     return first.with_name(f"{stem}.{index:04d}.ome.tif")
 
 
-def write_images(orders: Orders, ring: Ring, messages: BinaryIO) -> None:
-    """Write every frame that is announced until the messages end. Raises OSError."""
+def frames_in(ring: Ring, ended: threading.Event) -> Iterator[int]:
+    """Yield slots that are to be written, until the loop has ended and there are no more."""
+    while True:
+        # First of all: what was put before the end is seen after it.
+        over = ended.is_set()
+        if ring.taken < ring.put:
+            yield ring.taken % ring.slots
+        elif over:
+            return
+        else:
+            ended.wait(POLL)
+
+
+def write_images(orders: Orders, ring: Ring, ended: threading.Event) -> None:
+    """Write every frame that is put into the ring until the loop has ended. Raises OSError."""
     index = 0
     file = OmeTiff(DiskFile(Path(orders.path)), orders.form, orders.planes)
     ring.enter(READY)
     try:
-        while len(message := messages.read(MESSAGE.size)) == MESSAGE.size:
-            slot, number, time = MESSAGE.unpack(message)
+        for slot in frames_in(ring, ended):
+            number, time = ring.label(slot)
             if file.full:
                 file.close()
                 index += 1
@@ -84,11 +102,21 @@ def write_images(orders: Orders, ring: Ring, messages: BinaryIO) -> None:
 
 def main() -> int:
     """Do as the standard input says; returns the exit status."""
-    messages = sys.stdin.buffer
-    orders = Orders.from_line(messages.readline())
+    if hasattr(os, "nice"):
+        os.nice(5)  # where both want the same core, the loop goes first
+    orders = Orders.from_line(sys.stdin.buffer.readline())
+    ended = threading.Event()
+
+    def wait_for_end() -> None:
+        # Not through the buffer, whose lock would be held when the process ends for another reason.
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        ended.set()
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
     ring = Ring(Path(orders.ring), orders.slots, orders.form.plane_bytes)
     try:
-        write_images(orders, ring, messages)
+        write_images(orders, ring, ended)
     except OSError as error:
         ring.enter(FAILED, str(cannot_write(Path(orders.path), error)))
         return 1

@@ -1,8 +1,9 @@
 """Memory that two processes share: a ring of slots for frames, and what the writer says of itself.
 
-The loop fills a slot and sends its number through a pipe; the writer counts the slots that it has
-emptied. Neither waits for the other. The memory has no name once both hold it, so that nothing is
-left of it however they end.
+The loop fills slots and counts them; the writer looks every few milliseconds, empties them and
+counts those. Neither waits for the other, and the loop wakes nobody: a process that is woken
+through a pipe may be run at once, in the place of the loop. The memory has no name once both hold
+it, so that nothing is left of it however they end.
 """
 
 from __future__ import annotations
@@ -16,17 +17,16 @@ from pathlib import Path
 from swarmctl.core.errors import RecordError
 from swarmctl.records.files import cannot_write
 
-MESSAGE = struct.Struct("<qqd")
-"""What goes through the pipe: slot, the camera's number of the frame, time in s."""
 STARTING, READY, FAILED, CLOSED = range(4)
 """What the writer says of itself."""
-_HEADER = 4096
+_PAGE = 4096
 _TEXT = 64
-_STATE, _TAKEN, _WRITTEN = range(3)
+_STATE, _TAKEN, _WRITTEN, _PUT = range(4)
+_LABEL = struct.Struct("<qd")
 
 
 class Ring:
-    """Slots for frames of one size. Counters are written by the writer and read by the loop.
+    """Slots for frames of one size, used in turn. The loop counts `put`, the writer the rest.
 
     Args:
         path: the file that is shared.
@@ -43,6 +43,7 @@ class Ring:
         finally:
             os.close(handle)
         self._numbers = memoryview(self._memory)[:_TEXT].cast("q")
+        self._frames = length - slots * frame_bytes
 
     @classmethod
     def create(cls, slots: int, frame_bytes: int) -> Ring:
@@ -75,8 +76,24 @@ class Ring:
 
     def slot(self, index: int) -> memoryview:
         """The bytes of a slot."""
-        start = _HEADER + index * self.frame_bytes
+        start = self._frames + index * self.frame_bytes
         return memoryview(self._memory)[start : start + self.frame_bytes]
+
+    @property
+    def put(self) -> int:
+        """How many slots the loop has filled since it began."""
+        return self._numbers[_PUT]
+
+    def announce(self, number: int, time: float) -> None:
+        """Say that the next slot is filled: the camera's number of the frame, and its time in s."""
+        count = self.put
+        _LABEL.pack_into(self._memory, _PAGE + count % self.slots * _LABEL.size, number, time)
+        self._numbers[_PUT] = count + 1
+
+    def label(self, index: int) -> tuple[int, float]:
+        """Number and time of the frame in a slot."""
+        number, time = _LABEL.unpack_from(self._memory, _PAGE + index * _LABEL.size)
+        return number, time
 
     @property
     def state(self) -> int:
@@ -96,12 +113,12 @@ class Ring:
     @property
     def text(self) -> str:
         """Why the writer failed."""
-        data = bytes(self._memory[_TEXT:_HEADER])
+        data = bytes(self._memory[_TEXT:_PAGE])
         return data.partition(b"\0")[0].decode(errors="replace")
 
     def enter(self, state: int, text: str = "") -> None:
         """Say how the writer is, and why."""
-        data = text.encode()[: _HEADER - _TEXT - 1]
+        data = text.encode()[: _PAGE - _TEXT - 1]
         self._memory[_TEXT : _TEXT + len(data) + 1] = data + b"\0"
         self._numbers[_STATE] = state
 
@@ -114,4 +131,5 @@ class Ring:
 
 def ring_bytes(slots: int, frame_bytes: int) -> int:
     """Size of the shared memory."""
-    return _HEADER + slots * frame_bytes
+    labels = -(-slots * _LABEL.size // _PAGE) * _PAGE
+    return _PAGE + labels + slots * frame_bytes

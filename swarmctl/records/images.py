@@ -30,11 +30,10 @@ from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, FrameError, RecordError, require_positive
 from swarmctl.records.files import cannot_write
 from swarmctl.records.image_process import Orders
-from swarmctl.records.image_ring import FAILED, MESSAGE, STARTING, Ring
+from swarmctl.records.image_ring import FAILED, STARTING, Ring
 from swarmctl.records.ome_tiff import PlaneFormat
 
-SLOTS_MAX = 2000
-"""So many messages fit into a pipe, so that sending one does not wait."""
+SLOTS_MAX = 10_000
 NAME_MAX = 200
 """Characters, so that the count of planes lies in the first block of the file."""
 START_TIMEOUT = 30.0
@@ -120,7 +119,7 @@ class ImageWriter:
         )
         self._shape = (config.height, config.width)
         self._dtype = np.dtype(config.dtype).newbyteorder("<")
-        self._accepted = self._refused = 0
+        self._refused = 0
         self._fault: str | None = None
         self._ring = Ring.create(config.slots, form.plane_bytes)
         try:
@@ -162,35 +161,30 @@ class ImageWriter:
             raise FrameError(f"images: the time of a frame is {time} s; give that of its exposure.")
         if number < 0:
             raise FrameError(f"images: the number of a frame is {number}; count from 0.")
-        stdin = self._process.stdin
+        stdin, ring = self._process.stdin, self._ring
         if stdin is None or stdin.closed:
             raise RecordError(f"{self.path}: this writer is closed. Open a new one.")
-        if self._look() is not None or self._accepted - self._ring.taken >= self.config.slots:
+        if self._look() is not None or ring.put - ring.taken >= ring.slots:
             self._refused += 1
             return False
-        slot = self._accepted % self.config.slots
-        np.copyto(self._slots[slot], frame)
-        try:
-            stdin.write(MESSAGE.pack(slot, number, time))
-        except BrokenPipeError:
-            self._refused += 1
-            return False
-        self._accepted += 1
+        np.copyto(self._slots[ring.put % ring.slots], frame)
+        ring.announce(number, time)
         return True
 
     def _look(self) -> str | None:
         """The fault, if there is one."""
+        ended = self._process.poll()
         if self._fault is None and self._ring.state == FAILED:
             self._fault = self._ring.text
+        elif self._fault is None and ended:
+            self._fault = f"{self.path}: the process that writes images has ended ({ended})."
         return self._fault
 
     def status(self) -> ImageStatus:
         """How the images stand."""
-        ended = self._process.poll()
-        if self._look() is None and ended:
-            self._fault = f"{self.path}: the process that writes images has ended ({ended})."
-        left = self._accepted - self._ring.written
-        lost = left if ended is not None or self._fault is not None else 0
+        over = self._look() is not None or self._process.poll() is not None
+        left = self._ring.put - self._ring.written
+        lost = left if over else 0
         return ImageStatus(self._ring.written, left - lost, self._refused + lost, self._fault)
 
     def close(self, timeout: float = 60.0) -> ImageStatus:
