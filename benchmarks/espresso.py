@@ -1,19 +1,24 @@
-"""Stepping and collecting experience on ESPResSo beside the JAX engine, as ratios of one run.
+"""Stepping, collecting and training on ESPResSo beside the JAX engine, as ratios of one run.
 
-python benchmarks/espresso.py [--json FILE] [--repeats N]
+python benchmarks/espresso.py [--parts stepping,collecting,training] [--json FILE] [--repeats N]
 
 Needs espressomd. Stepping: one swarm of active discs at φ = 0.3 under commands that change with
 every decision, on both engines; ESPResSo's own integration of the same steps is timed in between,
 and what the engine adds to it is the overhead. Collecting: decisions a second of ten colloids in
-Chemotaxis-v0 with random actions, in worker processes and in one compiled batch.
+Chemotaxis-v0 with random actions, in worker processes and in one compiled batch. Training:
+agent-steps a second of PPO with its updates in the same scenario, on ESPResSo in this process and
+in two workers, and on the JAX engine decision by decision, as on any engine, and in its compiled
+program. With --json every part writes a file of its own, FILE with the part's name in it.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from common import best, cores, parser, report
 
@@ -25,11 +30,18 @@ from swarmctl.engines import espresso_build
 from swarmctl.engines.espresso_engine import EspressoEngine
 from swarmctl.engines.jax_engine import JaxEngine
 from swarmctl.envs.vector_env import SwarmVectorEnv
+from swarmctl.training.engine_episodes import EngineEnv
+from swarmctl.training.engine_learner import EngineLearner
+from swarmctl.training.experiment import experiment_from_tables
+from swarmctl.training.train import Learns, make_learner
 
 RADIUS, SPEED, TIME_STEP, PHI = 2.14, 2.0, 5e-3, 0.3
 CASES = ((10, 100), (1000, 5), (1000, 20), (1000, 100))
 """Colloids, and time steps per decision."""
 SWARMS, DECISIONS = 2, 50
+PARTS = ("stepping", "collecting", "training")
+ROLLOUTS = 32
+"""Rollouts of 16 decisions in an update of the training."""
 
 
 def world(count: int) -> World:
@@ -110,15 +122,79 @@ def collecting() -> dict[str, Any]:
     return {"swarms": SWARMS, "cores": cores(), **rates, "JAX / ESPResSo": second / first}
 
 
+def learner(engine: str, workers: int = 1) -> Learns:
+    """PPO in Chemotaxis-v0 on an engine."""
+    tables = {
+        "engine": {"name": engine},
+        "agent": {"name": "ppo", "swarms": ROLLOUTS},
+        "training": {"updates": 1000, "workers": workers},
+    }
+    return make_learner(experiment_from_tables(tables))
+
+
+def stepwise() -> Learns:
+    """The same on the JAX engine, decision by decision."""
+    experiment = experiment_from_tables({"agent": {"name": "ppo", "swarms": ROLLOUTS}})
+    scenario = experiment.scenario.build()
+    env = EngineEnv(scenario, JaxEngine(scenario.world, scenario.control_interval))
+    return EngineLearner(env, experiment.agent, 1000)
+
+
+def training(repeats: int) -> list[dict[str, Any]]:
+    """Agent-steps a second of updates after the first, which compiles."""
+    rates = {}
+    for name, make in (
+        ("JAX, compiled", lambda: learner("jax")),
+        ("JAX, decision by decision", stepwise),
+        ("ESPResSo, 1 worker", lambda: learner("espresso")),
+        ("ESPResSo, 2 workers", lambda: learner("espresso", 2)),
+    ):
+        program = make()
+        box = [program.update(program.init(0), 0)[0]]
+
+        def run(program: Learns = program, box: list[Any] = box) -> None:
+            box[0], _ = program.update(box[0], 0)
+            jax.block_until_ready(box[0].members)
+
+        try:
+            rates[name] = program.steps_per_update / best(run, repeats)
+        finally:
+            program.close()
+    compiled, one = rates["JAX, compiled"], rates["ESPResSo, 1 worker"]
+    return [
+        {
+            "training": name,
+            "agent-steps/s": rate,
+            "decisions/s": rate / 10,
+            "beside ESPResSo, 1 worker": rate / one,
+            "compiled JAX beside it": compiled / rate,
+        }
+        for name, rate in rates.items()
+    ]
+
+
 def main() -> None:
     """Measure every case and print the tables."""
     options = parser(__doc__.splitlines()[0])
+    options.add_argument("--parts", default=",".join(PARTS), help="which parts, with commas")
     chosen = options.parse_args()
+    parts = chosen.parts.split(",")
+    if unknown := set(parts) - set(PARTS):
+        options.error(f"unknown parts {sorted(unknown)}; there are {', '.join(PARTS)}")
     if not espresso_build.is_installed():
         options.exit(message=f"not run: ESPResSo is not installed. {espresso_build.HOW_TO_GET}\n")
-    rows = [stepping(count, steps, chosen.repeats) for count, steps in CASES]
-    report(f"Stepping one swarm, φ = {PHI}", rows, chosen.json)
-    report("Collecting experience, Chemotaxis-v0 with 10 colloids", [collecting()], None)
+
+    def file(part: str) -> Path | None:
+        return chosen.json and chosen.json.with_stem(f"{chosen.json.stem}-{part}")
+
+    where = f"Chemotaxis-v0 with 10 colloids, {cores()} cores"
+    if "stepping" in parts:
+        rows = [stepping(count, steps, chosen.repeats) for count, steps in CASES]
+        report(f"Stepping one swarm, φ = {PHI}", rows, file("stepping"))
+    if "collecting" in parts:
+        report(f"Collecting experience, {where}", [collecting()], file("collecting"))
+    if "training" in parts:
+        report(f"Training, {where}", training(chosen.repeats), file("training"))
 
 
 if __name__ == "__main__":

@@ -186,6 +186,7 @@ def _espresso(c: dict[str, Any], axes: Any) -> None:
     for name, mark in (("JAX", "x"), ("ESPResSo", "o")):
         axes[1].plot(trap["x"], trap[name], mark, ms=3, label=name)
     axes[1].set(xlabel="x (µm)", ylabel="p(x) (1/µm)", title="harmonic trap")
+    axes[1].set_ylim(top=1.8 * max(trap["theory"]))  # room for the legend above the curve
     axes[1].legend()
 
 

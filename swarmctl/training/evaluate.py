@@ -24,7 +24,7 @@ from swarmctl.core.statistics import bootstrap_interval
 from swarmctl.envs.functional import EnvParams, SwarmEnv
 from swarmctl.training.configs import EvaluateConfig
 from swarmctl.training.engine_episodes import EngineEnv, earned, recorded
-from swarmctl.training.experiment import SECTIONS, load_experiment, with_engine
+from swarmctl.training.experiment import SECTIONS, check_heeded, load_experiment, with_engine
 from swarmctl.training.figures import Evaluation, mean_rewards
 
 Array = jax.Array
@@ -190,6 +190,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, 
     On an engine that is not made of pure functions, such as a laboratory, episodes run one after
     the other. Raises UnknownNameError, PolicyFileError, CapabilityError, ConfigError.
     """
+    check_heeded("evaluate", config.set)
     changed = with_engine(config.set, config.engine)
     env = load_experiment(_scenario_source(config), changed).any_env()
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from swarmctl.agents.options import AgentConfig, agent_config
 from swarmctl.core import registry
-from swarmctl.core.config import apply_overrides, build, key, to_dict
+from swarmctl.core.config import apply_overrides, build, key, parse_override, to_dict
 from swarmctl.core.contracts import PureEngine
 from swarmctl.core.errors import ConfigError, UnknownNameError, nearest
 from swarmctl.envs.functional import SwarmEnv
@@ -136,6 +136,18 @@ def _section(name: str, make: Any) -> Any:
 def with_engine(overrides: Iterable[str], engine: str) -> tuple[str, ...]:
     """Return `a.b=value` texts with the engine of this name, if one is given, added to them."""
     return (*overrides, f"engine.name={engine}") if engine else tuple(overrides)
+
+
+def check_heeded(verb: str, overrides: Iterable[str]) -> None:
+    """Raise ConfigError for `a.b=value` texts that change nothing in a verb that does not train."""
+    for text in overrides:
+        path, _ = parse_override(text)
+        if path[0] in ("agent", "training"):
+            raise ConfigError(
+                f"{verb}: --set {text} would change nothing: agents act as they were saved, or by "
+                "their names, with the keys that they have. Change keys of scenario or engine "
+                "here, and those of agent and training with `swarmctl train`."
+            )
 
 
 def load_experiment(

@@ -31,7 +31,7 @@ from swarmctl.records.trajectory import (
 from swarmctl.training.configs import RenderConfig
 from swarmctl.training.engine_episodes import EngineEnv
 from swarmctl.training.evaluate import Rollout, find_agent, policy_experiment, record_episode
-from swarmctl.training.experiment import Experiment, load_experiment, with_engine
+from swarmctl.training.experiment import Experiment, check_heeded, load_experiment, with_engine
 from swarmctl.viz.frame import FrameRenderer
 from swarmctl.viz.movie import MovieFiles, write_movie
 from swarmctl.viz.scene import Scene
@@ -162,6 +162,7 @@ def render(config: RenderConfig) -> RenderResult:
 
     Raises ConfigError, UnknownNameError, PolicyFileError, RecordError.
     """
+    check_heeded("render", config.set)
     source = Path(config.source)
     folder = config.out
     if source.suffix == ".h5md" or (source.is_dir() and (source / "trajectory.h5md").is_file()):

@@ -4,6 +4,9 @@ import dataclasses
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -568,6 +571,37 @@ def test_what_cannot_be_is_refused_before_anything_is_touched(changed, error, wo
         tables["agent"] = {"minibatches": 1, "rollout": 8}
     with pytest.raises(error, match=words):
         make_learner(load_experiment(tables, [changed]))
+
+
+def test_a_laboratory_at_a_link_is_learned_in(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    peer = [sys.executable, "-W", "error", str(HERE.parents[2] / "examples" / "lab_peer.py")]
+    tables = {
+        "scenario": {"name": "Chemotaxis-v0", "colloids": 20, "horizon": 4, "history": 1},
+        "engine": {"name": "link", "port": port, "silence": "60 s"}
+        | dict.fromkeys(("stop_timeout", "state_timeout", "connect_timeout"), "60 s"),
+        "agent": {"hidden": [4], "swarms": 2, "minibatches": 1, "rollout": 4},
+        "training": {"updates": 2},
+    }
+    learner = make_learner(load_experiment(tables))
+    with subprocess.Popen(
+        [*peer, "Chemotaxis-v0", "--pace", "0", "--port", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as laboratory:
+        try:
+            state, figures = run_updates(learner, 2)
+            learner.close()
+            said, _ = laboratory.communicate(timeout=60)
+        finally:
+            laboratory.kill()
+    assert laboratory.returncode == 0, said
+    assert said.strip().endswith("outputs are safe")
+    assert [f["faults"] for f in figures] == [0, 0]
+    assert [int(f["episodes"]) for f in figures] == [2, 2]
+    assert not state.streams.decided.any()
 
 
 @pytest.mark.skipif(

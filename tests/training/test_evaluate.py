@@ -27,7 +27,7 @@ from swarmctl.engines.jax_engine import JaxEngine
 from swarmctl.envs.functional import SwarmEnv
 from swarmctl.envs.gym_env import SwarmGymEnv
 from swarmctl.envs.make import make_env, make_scenario
-from swarmctl.training.configs import EvaluateConfig
+from swarmctl.training.configs import EvaluateConfig, RenderConfig
 from swarmctl.training.evaluate import (
     act_and_step,
     evaluate,
@@ -36,6 +36,7 @@ from swarmctl.training.evaluate import (
     record_episode,
 )
 from swarmctl.training.experiment import experiment_from_tables
+from swarmctl.training.record import render
 
 KEYS = {"colloids": 3, "horizon": 24}
 SMALL = ("scenario.colloids=3", "scenario.horizon=24")
@@ -195,6 +196,15 @@ def test_agents_do_not_influence_one_another_and_figures_are_written(tmp_path):
         mean, low, high = written["results"][name]["return"]
         assert (mean, low, high) == one[name]["return"]
         assert low < mean < high
+
+
+@pytest.mark.parametrize("changed", ["agent.hidden=[4]", "training.updates=3"])
+def test_keys_that_an_evaluation_would_not_heed_are_refused(changed, tmp_path):
+    with pytest.raises(ConfigError, match=r"evaluate: --set .* would change nothing.*train"):
+        evaluate(EvaluateConfig(("random",), set=(*SMALL, changed)))
+    with pytest.raises(ConfigError, match=r"render: --set .* would change nothing"):
+        render(RenderConfig("random", tmp_path / "out", set=(changed,)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_single_episode_has_no_interval_and_its_file_is_still_json(tmp_path):
