@@ -1,7 +1,4 @@
-"""The training program of actor and critic.
-
-Rollout, advantages and update in one jitted function over many swarms.
-"""
+"""The training program of actor and critic: one jitted function over many swarms."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from swarmctl.agents.deep.actor_critic import ActorCriticConfig
@@ -19,9 +17,17 @@ from swarmctl.agents.deep.exploration import Exploration
 from swarmctl.agents.deep.policy import Policy
 from swarmctl.core.contracts import Agent, AgentInputs
 from swarmctl.core.errors import ConfigError
+from swarmctl.core.randomise import Randomise
 from swarmctl.core.state import mean_present, renew_rows
 from swarmctl.core.tree import pytree
-from swarmctl.envs.functional import AutoReset, EnvParams, EnvState, SwarmEnv, stagger
+from swarmctl.envs.functional import (
+    AutoReset,
+    EnvParams,
+    EnvState,
+    SwarmEnv,
+    stagger,
+    staggered_ages,
+)
 from swarmctl.tasks.algebra import with_progress
 from swarmctl.training.figures import episode_figures, explained_variance, mean_rewards
 from swarmctl.training.members import (
@@ -32,6 +38,7 @@ from swarmctl.training.members import (
     as_agent,
     make_groups,
 )
+from swarmctl.training.randomised import drawn_params, env_axes
 
 Array = jax.Array
 
@@ -67,10 +74,17 @@ class Learner:
         env: the environment; its engine must be made of pure functions.
         config: keys of the agent.
         updates: how many updates the learning-rate schedule spans.
+        randomise: what every swarm draws anew for each of its episodes, None for nothing.
     Raises ConfigError if the rollout does not fit the horizon, or keys do not fit the scenario.
     """
 
-    def __init__(self, env: SwarmEnv, config: ActorCriticConfig, updates: int) -> None:
+    def __init__(
+        self,
+        env: SwarmEnv,
+        config: ActorCriticConfig,
+        updates: int,
+        randomise: Randomise | None = None,
+    ) -> None:
         horizon = env.scenario.horizon
         if horizon % config.rollout and config.rollout % horizon:
             divisors = [d for d in range(1, horizon + 1) if horizon % d == 0]
@@ -87,7 +101,8 @@ class Learner:
         self.learning = tuple(group for group in self.groups if group.agent is None)
         config.build(env.spec)  # keys that do not fit the actions are refused here
         self.params = env.params()
-        self.auto = AutoReset(env, config.swarms)
+        self.randomise = randomise
+        self.auto = AutoReset(env, config.swarms, axes=env_axes(env, randomise))
         schedule = optax.linear_schedule(
             config.learning_rate,
             config.final_learning_rate,
@@ -120,7 +135,7 @@ class Learner:
         """One rollout and its passes; `state` is consumed. Returns (state, figures)."""
         if seed not in self._pools:
             self._pools = {seed: self._pool(seed)}
-        return self._jit_update(state, self._pools[seed])
+        return self._jit_update(state, self._pools[seed], np.uint32(seed % 2**32))
 
     def agent(self, state: TrainState) -> Agent:
         """Return the policy of a training state, or the team of all species' agents."""
@@ -133,11 +148,7 @@ class Learner:
         policy_key, draw_key, key = jax.random.split(jax.random.fold_in(key, 0), 3)
         config = self.config
         observation, env = self.auto.draw(draw_key, pool)
-        horizon = self.env.scenario.horizon
-        # Ages in whole rollouts: episodes end when rollouts do, and some end with each of them.
-        ages = (jnp.arange(config.swarms) % max(horizon // config.rollout, 1)) * min(
-            config.rollout, horizon
-        )
+        ages = staggered_ages(config.swarms, config.rollout, self.env.scenario.horizon)
         members = tuple(
             self._new_member(_folded(policy_key, index), observation.dtype)
             for index in range(len(self.learning))
@@ -183,13 +194,16 @@ class Learner:
                 minds.append(Mind(spread))
         return tuple(minds)
 
-    def _update(self, state: TrainState, pool: Any) -> tuple[TrainState, dict[str, Array]]:
+    def _update(
+        self, state: TrainState, pool: Any, seed: Array
+    ) -> tuple[TrainState, dict[str, Array]]:
         key, rollout_key = jax.random.split(jax.random.wrap_key_data(state.key))
         progress = state.update / self.updates
         exploration = self.config.exploration(progress)
         rules = self.params.rules
         rules = dataclasses.replace(rules, task=with_progress(rules.task, progress))
         params = dataclasses.replace(self.params, rules=rules)
+        params = drawn_params(self.env, params, self.randomise, self.config, seed, state.update)
         carry = (state.env, state.observation, state.minds, state.earned, state.whole)
         keys = jax.random.split(rollout_key, self.config.rollout)
 
@@ -234,7 +248,7 @@ class Learner:
         for index, group in enumerate(self.groups):
             own_key, mind = _folded(act_key, index), minds[index]
             if group.agent is not None:
-                chosen, memory = self._follow(group, params, env, observation, mind, own_key)
+                chosen, memory = self._follow(group, env, observation, mind, own_key)
                 decided.append(group.rows(chosen))
                 thought.append(Mind(memory))
                 continue
@@ -286,14 +300,14 @@ class Learner:
         return (env_after, new_observation, minds, earned, whole | done), (steps, log)
 
     def _follow(
-        self, group: Group, params: EnvParams, env: EnvState, seen: Array, mind: Mind, key: Array
+        self, group: Group, env: EnvState, seen: Array, mind: Mind, key: Array
     ) -> tuple[Array, Any]:
         """Actions [B,N] and memory of an agent that does not learn."""
         assert group.agent is not None
-        agent, space = group.agent, self.env.space(params)
+        agent, space = group.agent, self.env.space(self.params)
 
         def act(state: EnvState, seen: Array, memory: Any, key: Array) -> tuple[Any, Any]:
-            inputs = AgentInputs(self.env.swarm(state, params), seen, space)
+            inputs = AgentInputs(self.env.swarm(state, self.params), seen, space)
             return agent.act(inputs, memory, key)
 
         keys = jax.random.split(key, self.config.swarms)

@@ -107,7 +107,9 @@ def make_learner(experiment: Experiment) -> Learns:
     """Build the learner of an experiment. Raises ConfigError if the agent does not learn."""
     check_learns(experiment)
     learner_class = load_target(experiment.agent.learner)
-    return learner_class(experiment.env(), experiment.agent, experiment.training.updates)
+    return learner_class(
+        experiment.env(), experiment.agent, experiment.training.updates, experiment.randomise
+    )
 
 
 def check_learns(experiment: Experiment) -> None:
