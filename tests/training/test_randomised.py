@@ -17,11 +17,10 @@ from swarmctl.core.config import build, dump_toml, to_dict
 from swarmctl.core.errors import ConfigError, UnknownNameError
 from swarmctl.core.randomise import Lognormal, Normal, Randomise, SpeciesRange, middle_world
 from swarmctl.envs.make import make_env
-from swarmctl.training.configs import TrainConfig
 from swarmctl.training.evaluate import evaluate_agent
 from swarmctl.training.experiment import Experiment, load_experiment
-from swarmctl.training.randomised import draw_env_params, env_axes
-from swarmctl.training.train import make_learner, train
+from swarmctl.training.randomised import draw_env_params, drawn_params, env_axes
+from swarmctl.training.train import make_learner
 
 WIDE = {
     "delay": {"kind": "uniform", "low": 0.05, "high": 0.45},
@@ -125,33 +124,38 @@ def test_swarms_move_by_their_own_numbers(experiment: Experiment) -> None:
     assert np.unique(gains[:, 0]).size == 5
 
 
-def test_a_training_draws_anew_for_every_episode_and_resumes_exactly(
-    tmp_path: Path, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A killed training that goes on ends with the same policy bit for bit; config.toml has all."""
-    file = tmp_path / "experiment.toml"
-    file.write_text(dump_toml(TABLES))
-    config = TrainConfig(str(file), tmp_path / "whole", progress=False)
-    whole = train(config)
-    stopped = make_learner(experiment)
-    real, count = type(stopped).update, [0]
+def test_a_swarm_keeps_its_numbers_for_an_episode(experiment: Experiment) -> None:
+    """An episode has two rollouts here, and half of the swarms begin in the middle of one."""
+    env, config = experiment.env(), experiment.agent
 
-    def update(self: Any, state: Any, seed: int) -> Any:
-        count[0] += 1
-        if count[0] > 2:
-            raise KeyboardInterrupt
-        return real(self, state, seed)
+    def gains(seed: int, update: int) -> Any:
+        given = (env, env.params(), experiment.randomise, config, np.uint32(seed))
+        params = drawn_params(*given, jnp.asarray(update))
+        return np.asarray(params.engine.speed_gain)[:, 0]
 
-    with monkeypatch.context() as patch:
-        patch.setattr(type(stopped), "update", update)
-        with pytest.raises(KeyboardInterrupt):
-            train(TrainConfig(str(file), tmp_path / "cut", progress=False))
-    resumed = train(TrainConfig(out=tmp_path / "cut", resume=True, progress=False))
-    for a, b in zip(
-        jax.tree.leaves(whole.policies), jax.tree.leaves(resumed.policies), strict=True
-    ):
+    first, second, third = (gains(0, update) for update in range(3))
+    assert (first == second).tolist() == [True, False] * 4
+    assert (second == third).tolist() == [False, True] * 4
+    assert np.unique(first).size == 8
+    assert not (gains(1, 0) == first).any()
+    assert gains(0, 1).tolist() == second.tolist()
+
+
+def test_an_update_depends_on_state_and_seed_alone(experiment: Experiment) -> None:
+    """What a checkpoint holds is enough to go on bit for bit; the toml file holds the rest."""
+    learner = make_learner(experiment)
+    state, _ = learner.update(learner.init(3), 3)
+    kept = jax.tree.map(np.array, state)
+    after, figures = learner.update(state, 3)
+    again, _ = learner.update(jax.tree.map(jnp.asarray, kept), 3)
+    assert not figures["failed"]
+    for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(again), strict=True):
         assert np.array_equal(a, b)
-    assert load_experiment(tmp_path / "whole") == experiment
+
+
+def test_a_run_folder_keeps_it(tmp_path: Path, experiment: Experiment) -> None:
+    (tmp_path / "config.toml").write_text(dump_toml(experiment.tables()))
+    assert load_experiment(tmp_path) == experiment
     assert json.loads(json.dumps(experiment.tables())) == experiment.tables()
 
 
