@@ -211,11 +211,12 @@ class AutoReset:
 
     Placement is not computed in the step: a pool of `pool` starts is prepared once, and a finished
     swarm draws one of them. The observation of the state that ended the episode is in
-    `info["final_obs"]`; a step's own observation is that of the new episode.
+    `info["final_obs"]`; a step's own observation is that of the new episode. `axes` are those of
+    the parameters in `step`, as for `jax.vmap`, where swarms have some of their own.
     """
 
-    def __init__(self, env: SwarmEnv, swarms: int, pool: int = 256) -> None:
-        self.env, self.swarms, self.pool_size = env, swarms, pool
+    def __init__(self, env: SwarmEnv, swarms: int, pool: int = 256, axes: Any = None) -> None:
+        self.env, self.swarms, self.pool_size, self.axes = env, swarms, pool, axes
 
     def prepare(self, key: Array, params: EnvParams) -> tuple[Array, EnvState]:
         """Return the pool: (observations [P,N,F], states)."""
@@ -242,7 +243,7 @@ class AutoReset:
         step_key, draw_key = jax.random.split(key)
         keys = jax.random.split(step_key, self.swarms)
         final, moved, reward, terminated, truncated, info = jax.vmap(
-            self.env.step, (0, 0, 0, None)
+            self.env.step, (0, 0, 0, self.axes)
         )(keys, state, action, params)
         done = jax.vmap(swarm_done)(moved.episode, truncated)
 
@@ -263,3 +264,11 @@ def stagger(state: EnvState, ages: Array) -> EnvState:
     """Set how many decisions old the episodes [B] are, so that not all swarms end at once."""
     episode = dataclasses.replace(state.episode, step=ages.astype(jnp.int32))
     return EnvState(state.engine, episode)
+
+
+def staggered_ages(swarms: int, rollout: int, horizon: int) -> Array:
+    """Decisions i32 [B] that episodes are old at the start of a training, in whole rollouts.
+
+    They then end when rollouts do, and some end with each of them.
+    """
+    return (jnp.arange(swarms) % max(horizon // rollout, 1)) * min(rollout, horizon)

@@ -249,7 +249,7 @@ def _dump_table(table: Mapping[str, Any], path: str, lines: list[str]) -> None:
     nested = {}
     for name, value in table.items():
         if isinstance(value, Mapping) or (
-            isinstance(value, list) and value and isinstance(value[0], Mapping)
+            isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value)
         ):
             nested[name] = value
         else:
@@ -271,5 +271,7 @@ def _toml_value(value: Any) -> str:
         return repr(value)
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} = {_toml_value(v)}" for name, v in value.items()) + "}"
     # JSON leaves DEL as it is; TOML forbids it.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

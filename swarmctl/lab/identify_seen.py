@@ -137,7 +137,7 @@ def _start(response: Response, longest: float) -> tuple[dict[str, float], dict[s
     if not (response.swims or response.turns):
         del values["delay"]
         return values, {"delay": "nothing was commanded"}
-    step = float(np.median(response.stretches.interval)) / 2
+    step = float(np.median(response.stretches.interval))
     grid = np.arange(0.0, longest + step / 2, step)
     tried = [_least_squares(response, values | {"delay": float(delay)}) for delay in grid]
     values = max(tried, key=lambda found: found[0])[1]

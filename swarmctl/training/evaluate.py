@@ -18,7 +18,14 @@ from swarmctl.agents.saving import describe_policy, load_agent
 from swarmctl.agents.team import Team, make_team
 from swarmctl.core import registry
 from swarmctl.core.contracts import Agent, AgentInputs
-from swarmctl.core.errors import ConfigError, PhysicsError, UnknownNameError, nearest
+from swarmctl.core.errors import (
+    CapabilityError,
+    ConfigError,
+    PhysicsError,
+    UnknownNameError,
+    nearest,
+)
+from swarmctl.core.randomise import Randomise
 from swarmctl.core.state import SwarmState, mean_present, renew_rows
 from swarmctl.core.statistics import bootstrap_interval
 from swarmctl.envs.functional import EnvParams, SwarmEnv
@@ -26,6 +33,7 @@ from swarmctl.training.configs import EvaluateConfig
 from swarmctl.training.engine_episodes import EngineEnv, earned, recorded
 from swarmctl.training.experiment import SECTIONS, check_heeded, load_experiment, with_engine
 from swarmctl.training.figures import Evaluation, mean_rewards
+from swarmctl.training.randomised import draw_env_params, env_axes
 
 Array = jax.Array
 
@@ -90,21 +98,31 @@ def evaluate_agent(
     episodes: int = 256,
     seed: int = 0,
     deterministic: bool = True,
+    randomise: Randomise | None = None,
 ) -> Evaluation:
     """Run an agent for whole episodes in `episodes` swarms side by side; on an engine that is not
     made of pure functions, one after the other.
 
-    Equal seeds give equal starts and noise to every agent. Raises PolicyFileError or
+    Equal seeds give equal starts and noise to every agent, and equal parameters if `randomise` lets
+    every swarm draw its own. Raises PolicyFileError or
     CapabilityError if the agent does not fit, PhysicsError if a motion failed.
     """
     if episodes < 1:
         raise ConfigError(f"evaluate: episodes must be at least 1, got {episodes}.")
     agent.check(env.spec)
     if isinstance(env, EngineEnv):
+        if randomise is not None:
+            raise CapabilityError(
+                f"evaluate: engine {env.spec.engine.name!r} is what it is and cannot draw "
+                "parameters; leave the section [randomise] out, or use engine 'jax'."
+            )
         returns, measure = earned(env, agent, episodes, seed, deterministic)
         return Evaluation(returns[:, 0], returns[:, 1:], measure)
-    keys = jax.random.split(jax.random.key(seed), episodes)
-    returns, measure, failed = _episodes(env, deterministic)(agent, keys, env.params())
+    keys, params = jax.random.split(jax.random.key(seed), episodes), env.params()
+    if randomise is not None:
+        own = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
+        params = draw_env_params(env, params, randomise, own)
+    returns, measure, failed = _episodes(env, deterministic, randomise)(agent, keys, params)
     if bool(np.any(failed)):
         raise PhysicsError(
             f"{env.scenario.id}: colloids overlapped or diverged in {int(np.sum(failed))} of "
@@ -116,11 +134,11 @@ def evaluate_agent(
 
 
 @lru_cache(maxsize=16)
-def _episodes(env: SwarmEnv, deterministic: bool) -> Any:
+def _episodes(env: SwarmEnv, deterministic: bool, randomise: Randomise | None) -> Any:
     """The compiled evaluation; kept, so that several policies of one shape compile once."""
 
     @jax.jit
-    @partial(jax.vmap, in_axes=(None, 0, None))
+    @partial(jax.vmap, in_axes=(None, 0, env_axes(env, randomise)))
     def run(agent: Agent, run_key: Array, params: EnvParams) -> tuple[Array, Array, Array]:
         reset_key, loop_key = jax.random.split(run_key)
         observation, state = env.reset(reset_key, params)
@@ -188,13 +206,16 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, 
     % intervals over swarms.
 
     On an engine that is not made of pure functions, such as a laboratory, episodes run one after
-    the other. Raises UnknownNameError, PolicyFileError, CapabilityError, ConfigError.
+    the other. Where the experiment has a section [randomise], every swarm draws its own parameters;
+    with another seed than the training's they are others. Raises UnknownNameError, PolicyFileError,
+    CapabilityError, ConfigError.
     """
     check_heeded("evaluate", config.set)
     changed = with_engine(config.set, config.engine)
-    env = load_experiment(_scenario_source(config), changed).any_env()
+    experiment = load_experiment(_scenario_source(config), changed)
+    env = experiment.any_env()
     try:
-        results = _evaluate_all(env, config)
+        results = _evaluate_all(env, config, experiment.randomise)
     finally:
         env.engine.close()
     if config.out is not None:
@@ -217,12 +238,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, tuple[float, float, 
 
 
 def _evaluate_all(
-    env: SwarmEnv | EngineEnv, config: EvaluateConfig
+    env: SwarmEnv | EngineEnv, config: EvaluateConfig, randomise: Randomise | None
 ) -> dict[str, dict[str, tuple[float, float, float]]]:
     results = {}
     for name in config.agents or tuple(dict.fromkeys(env.scenario.baselines.values())):
         agent = find_agent(name, env)
-        evaluation = evaluate_agent(env, agent, config.episodes, config.seed, config.deterministic)
+        evaluation = evaluate_agent(
+            env, agent, config.episodes, config.seed, config.deterministic, randomise
+        )
         results[name] = {
             "return": bootstrap_interval(evaluation.returns),
             "measure": bootstrap_interval(evaluation.final_measure),

@@ -15,10 +15,12 @@ from swarmctl.agents.deep.evolution import EvolutionConfig, search_direction
 from swarmctl.agents.deep.policy import Policy
 from swarmctl.core.contracts import Agent
 from swarmctl.core.errors import ConfigError
+from swarmctl.core.randomise import Randomise
 from swarmctl.core.state import mean_present
 from swarmctl.core.tree import pytree
 from swarmctl.envs.functional import EnvParams, SwarmEnv
 from swarmctl.training.evaluate import act_and_step
+from swarmctl.training.randomised import draw_env_params, env_axes
 
 Array = jax.Array
 
@@ -37,15 +39,23 @@ class EvolutionLearner:
     """Evolution strategies on a functional environment.
 
     Every candidate, θ + σ ε and θ - σ ε, steers `swarms` swarms for a whole episode, with the
-    same starts and noise for all; Adam follows the search direction of their returns.
+    same starts and noise for all; Adam follows the search direction of their returns. What is
+    randomised is drawn anew in every generation, the same for all candidates.
     Raises ConfigError if `updates` is not positive.
     """
 
-    def __init__(self, env: SwarmEnv, config: EvolutionConfig, updates: int) -> None:
+    def __init__(
+        self,
+        env: SwarmEnv,
+        config: EvolutionConfig,
+        updates: int,
+        randomise: Randomise | None = None,
+    ) -> None:
         if updates < 1:
             raise ConfigError(f"training needs at least 1 update, got {updates}.")
         self.env, self.config, self.updates = env, config, updates
-        self.params = env.params()
+        self.params, self.randomise = env.params(), randomise
+        self.axes = env_axes(env, randomise)
         schedule = optax.linear_schedule(config.learning_rate, config.final_learning_rate, updates)
         self.optimiser = optax.adam(schedule)
         self._jit_init = jax.jit(self._init)
@@ -101,11 +111,14 @@ class EvolutionLearner:
             cell, actor = unravel(flat)
             return dataclasses.replace(policy, cell=cell, actor=actor)
 
-        run = partial(_episode, self.env, params)
         keys = jax.random.split(run_key, config.swarms)
-        returned, measured, failed = jax.vmap(
-            lambda flat: jax.vmap(partial(run, candidate(flat)))(keys)
-        )(weights + steps)
+        if self.randomise is not None:
+            own = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
+            params = draw_env_params(self.env, params, self.randomise, own)
+        run = jax.vmap(partial(_episode, self.env), (None, 0, self.axes))
+        returned, measured, failed = jax.vmap(lambda flat: run(candidate(flat), keys, params))(
+            weights + steps
+        )
         fitness = returned.mean(axis=1)
         direction = search_direction(noise, fitness, config.deviation)
         change, optimiser = self.optimiser.update(-direction, state.optimiser, weights)
@@ -125,7 +138,7 @@ class EvolutionLearner:
 
 
 def _episode(
-    env: SwarmEnv, params: EnvParams, policy: Policy, key: Array
+    env: SwarmEnv, policy: Policy, key: Array, params: EnvParams
 ) -> tuple[Array, Array, Array]:
     """(return, measure at the end, whether the motion failed) of one swarm's episode."""
     reset_key, loop_key = jax.random.split(key)

@@ -4,6 +4,7 @@ names.
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from swarmctl.core import registry
 from swarmctl.core.config import apply_overrides, build, key, parse_override, to_dict
 from swarmctl.core.contracts import PureEngine
 from swarmctl.core.errors import ConfigError, UnknownNameError, nearest
+from swarmctl.core.randomise import Randomise, middle_world
 from swarmctl.envs.functional import SwarmEnv
 from swarmctl.envs.make import make_engine, make_env, scenario_config
-from swarmctl.envs.scenario import ScenarioConfig
+from swarmctl.envs.scenario import Scenario, ScenarioConfig
 from swarmctl.training.engine_episodes import EngineEnv
 
 
@@ -49,7 +51,8 @@ class TrainingConfig:
 class Experiment:
     """Everything that fixes a run: scenario, engine, agent, training.
 
-    `engine_config` holds the engine's keys, None for an engine without any.
+    `engine_config` holds the engine's keys, None for an engine without any; `randomise` what is not
+    known exactly of the world, None if all is.
     """
 
     scenario: ScenarioConfig
@@ -57,16 +60,25 @@ class Experiment:
     agent: AgentConfig
     training: TrainingConfig
     engine_config: Any = None
+    randomise: Randomise | None = None
+
+    def built(self) -> Scenario:
+        """Build the scenario; its world has the middle of what is randomised."""
+        scenario = self.scenario.build()
+        if self.randomise is None:
+            return scenario
+        world = middle_world(scenario.world, self.randomise, scenario.control_interval)
+        return dataclasses.replace(scenario, world=world)
 
     def env(self) -> SwarmEnv:
         """Build the functional environment. Raises CapabilityError on an engine that is not made
         of pure functions.
         """
-        return make_env(self.scenario.build(), self.engine)
+        return make_env(self.built(), self.engine)
 
     def any_env(self) -> SwarmEnv | EngineEnv:
         """Build the functional environment, or one that steps on an engine of another kind."""
-        scenario = self.scenario.build()
+        scenario = self.built()
         keys = vars(self.engine_config) if self.engine_config is not None else {}
         engine = make_engine(self.engine, scenario, **keys)
         if isinstance(engine, PureEngine):
@@ -76,15 +88,18 @@ class Experiment:
     def tables(self) -> dict[str, Any]:
         """Nested tables, as in an experiment file, with every key."""
         engine_keys = to_dict(self.engine_config) if self.engine_config is not None else {}
-        return {
+        tables = {
             "scenario": {"name": self.scenario.id, **to_dict(self.scenario)},
             "engine": {"name": self.engine, **engine_keys},
             "agent": {"name": self.agent.name, **to_dict(self.agent)},
             "training": to_dict(self.training),
         }
+        if self.randomise is not None:
+            tables["randomise"] = to_dict(self.randomise)
+        return tables
 
 
-SECTIONS = ("scenario", "engine", "agent", "training")
+SECTIONS = ("scenario", "engine", "agent", "training", "randomise")
 
 
 def experiment_from_tables(data: Mapping[str, Any]) -> Experiment:
@@ -110,6 +125,9 @@ def experiment_from_tables(data: Mapping[str, Any]) -> Experiment:
         agent=_section("agent", lambda: agent_config(agent_name, tables["agent"])),
         training=build(TrainingConfig, tables["training"], "training"),
         engine_config=_engine_config(engine_name, tables["engine"]),
+        randomise=build(Randomise, tables["randomise"], "randomise")
+        if tables["randomise"]
+        else None,
     )
 
 

@@ -10,20 +10,30 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from swarmctl.agents.deep.actor_critic import ActorCriticConfig
 from swarmctl.agents.deep.exploration import Exploration
 from swarmctl.agents.deep.policy import Policy
 from swarmctl.core.contracts import Agent
 from swarmctl.core.errors import ConfigError
+from swarmctl.core.randomise import Randomise
 from swarmctl.core.state import mean_present
 from swarmctl.core.tree import pytree
-from swarmctl.envs.functional import AutoReset, EnvParams, EnvState, SwarmEnv, stagger
+from swarmctl.envs.functional import (
+    AutoReset,
+    EnvParams,
+    EnvState,
+    SwarmEnv,
+    stagger,
+    staggered_ages,
+)
 from swarmctl.tasks.algebra import with_progress
 from swarmctl.training.decisions import Decisions, Outcome
 from swarmctl.training.figures import episode_figures
 from swarmctl.training.improving import Improver
 from swarmctl.training.members import Member, Mind, as_agent, make_groups
+from swarmctl.training.randomised import drawn_params, env_axes
 
 Array = jax.Array
 
@@ -72,10 +82,17 @@ class Learner:
         env: the environment; its engine must be made of pure functions.
         config: keys of the agent.
         updates: how many updates the learning-rate schedule spans.
+        randomise: what every swarm draws anew for each of its episodes, None for nothing.
     Raises ConfigError if the rollout does not fit the horizon, or keys do not fit the scenario.
     """
 
-    def __init__(self, env: SwarmEnv, config: ActorCriticConfig, updates: int) -> None:
+    def __init__(
+        self,
+        env: SwarmEnv,
+        config: ActorCriticConfig,
+        updates: int,
+        randomise: Randomise | None = None,
+    ) -> None:
         check_program(config, env.scenario.horizon, updates)
         self.env, self.config, self.updates = env, config, updates
         self.groups = make_groups(env, config)
@@ -83,7 +100,8 @@ class Learner:
         self.decisions = Decisions(env.spec, config, self.groups)
         self.improver = Improver(env.spec, config, self.decisions.learning, updates)
         self.params = env.params()
-        self.auto = AutoReset(env, config.swarms)
+        self.randomise = randomise
+        self.auto = AutoReset(env, config.swarms, axes=env_axes(env, randomise))
         self._jit_init = jax.jit(self._init)
         self._jit_update = jax.jit(self._update, donate_argnums=0)
         self._jit_pool = jax.jit(self.auto.prepare)
@@ -108,7 +126,7 @@ class Learner:
         """One rollout and its passes; `state` is consumed. Returns (state, figures)."""
         if seed not in self._pools:
             self._pools = {seed: self._pool(seed)}
-        return self._jit_update(state, self._pools[seed])
+        return self._jit_update(state, self._pools[seed], np.uint32(seed % 2**32))
 
     def agent(self, state: TrainState) -> Agent:
         """Return the policy of a training state, or the team of all species' agents."""
@@ -124,11 +142,7 @@ class Learner:
         policy_key, draw_key, key = jax.random.split(jax.random.fold_in(key, 0), 3)
         config = self.config
         observation, env = self.auto.draw(draw_key, pool)
-        horizon = self.env.scenario.horizon
-        # Ages in whole rollouts: episodes end when rollouts do, and some end with each of them.
-        ages = (jnp.arange(config.swarms) % max(horizon // config.rollout, 1)) * min(
-            config.rollout, horizon
-        )
+        ages = staggered_ages(config.swarms, config.rollout, self.env.scenario.horizon)
         members = self.improver.new_members(policy_key, observation.dtype)
         species = len(self.env.spec.engine.species)
         return TrainState(
@@ -142,13 +156,16 @@ class Learner:
             update=jnp.asarray(0, jnp.int32),
         )
 
-    def _update(self, state: TrainState, pool: Any) -> tuple[TrainState, dict[str, Array]]:
+    def _update(
+        self, state: TrainState, pool: Any, seed: Array
+    ) -> tuple[TrainState, dict[str, Array]]:
         key, rollout_key = jax.random.split(jax.random.wrap_key_data(state.key))
         progress = state.update / self.updates
         exploration = self.config.exploration(progress)
         rules = self.params.rules
         rules = dataclasses.replace(rules, task=with_progress(rules.task, progress))
         params = dataclasses.replace(self.params, rules=rules)
+        params = drawn_params(self.env, params, self.randomise, self.config, seed, state.update)
         carry = (state.env, state.observation, state.minds, state.earned, state.whole)
         keys = jax.random.split(rollout_key, self.config.rollout)
 
@@ -190,12 +207,12 @@ class Learner:
         act_key, step_key = jax.random.split(key)
         swarms = None
         if self.decisions.looks:
-            swarms = jax.vmap(lambda state: self.env.swarm(state, params))(env)
+            swarms = jax.vmap(lambda state: self.env.swarm(state, self.params))(env)
         action, thought, known = self.decisions.think(
             members,
             exploration,
             (observation, env.episode.active),
-            (swarms, self.env.space(params)),
+            (swarms, self.env.space(self.params)),
             minds,
             act_key,
         )

@@ -132,7 +132,12 @@ def make_learner(experiment: Experiment) -> Learns:
                 f"{experiment.engine!r} moves all {agent.name} swarms in one compiled call: leave "
                 "it out, and use agent.swarms."
             )
-        return load_target(agent.learner)(env, agent, keys.updates)
+        return load_target(agent.learner)(env, agent, keys.updates, experiment.randomise)
+    if experiment.randomise is not None:
+        raise ConfigError(
+            f"[randomise] draws the parameters of engines made of pure functions, and engine "
+            f"{experiment.engine!r} is none; leave it out, or train on engine 'jax'."
+        )
     if not agent.engine_learner:
         able = [e.name for e in registry.agents if e.load().engine_learner]
         raise CapabilityError(
