@@ -34,7 +34,10 @@ VERBS: dict[str, tuple[type[Any], str]] = {
 LAB_VERBS: dict[str, tuple[str, str]] = {
     "devices": ("swarmctl.lab.configs:DevicesConfig", "swarmctl.lab.devices:devices"),
     "check": ("swarmctl.lab.configs:CheckRigConfig", "swarmctl.lab.check:check"),
-    "calibrate": ("swarmctl.lab.calibrate_config:CalibrateConfig", "swarmctl.lab.calibrate:calibrate"),
+    "calibrate": (
+        "swarmctl.lab.calibrate_config:CalibrateConfig",
+        "swarmctl.lab.calibrate:calibrate",
+    ),
     "demo": ("swarmctl.lab.configs:LabDemoConfig", "swarmctl.lab.demo:demo"),
     "record": ("swarmctl.lab.configs:RecordConfig", "swarmctl.lab.record:record"),
     "replay": ("swarmctl.lab.replay_config:ReplayConfig", "swarmctl.lab.replay:replay"),

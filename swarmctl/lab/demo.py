@@ -22,7 +22,7 @@ from swarmctl.training.experiment import load_experiment
 
 OPERATOR = "swarmctl lab demo"
 STEERING = 12.0
-"""Turning by an offset of the light, strong enough for the turns that the demo's policy asks for."""
+"""Turning by an offset of the light, strong enough for the turns that the policy asks for."""
 
 
 def demo(config: LabDemoConfig, say: Callable[[str], None] = print) -> RunResult:
@@ -37,7 +37,7 @@ def demo(config: LabDemoConfig, say: Callable[[str], None] = print) -> RunResult
             f"{config.policy}: no such folder. Train the policy first: swarmctl demo --out "
             f"{config.policy}"
         )
-    scenario = load_experiment(config.policy).scenario.build()
+    scenario = load_experiment(config.policy).built()
     sample = demo_sample(scenario.world)
     if config.lab:
         sample = sample.drawn(config.lab)

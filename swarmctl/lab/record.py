@@ -37,7 +37,7 @@ def record(config: RecordConfig, say: Callable[[str], None] = print) -> Recorded
     ArmingError.
     """
     experiment = load_experiment(config.scenario, config.set)
-    scenario = dataclasses.replace(experiment.scenario.build(), horizon=ENDLESS)
+    scenario = dataclasses.replace(experiment.built(), horizon=ENDLESS)
     if scenario.world.dimension != 2:
         raise ConfigError("lab record: a camera sees a plane; take a scenario in two dimensions.")
     tables = {

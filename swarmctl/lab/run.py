@@ -66,7 +66,7 @@ def run(config: RunConfig, say: Callable[[str], None] = print) -> RunResult:
     may not drive, and errors of rig, calibration, scenario and agent before anything moves.
     """
     experiment = _experiment(config.twin or config.agent, config.set)
-    scenario = dataclasses.replace(experiment.scenario.build(), horizon=ENDLESS)
+    scenario = dataclasses.replace(experiment.built(), horizon=ENDLESS)
     guards = build(GuardConfig, apply_overrides({}, config.guards), "guards")
     tables = {
         "rig": str(config.rig),

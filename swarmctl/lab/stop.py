@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from swarmctl.bridge.orders import Report, Standing
 from swarmctl.bridge.supervisor.ownership import stop_rig
+from swarmctl.core.errors import ConfigError
 from swarmctl.lab.configs import StopConfig
 
 
@@ -24,6 +25,8 @@ def stop(config: StopConfig, say: Callable[[str], None] = print) -> Stopped:
     Raises ConfigError for a rig file that cannot be read, SupervisorLostError if no supervisor owns
     the rig.
     """
+    if not config.rig.exists():
+        raise ConfigError(f"{config.rig}: no such rig file. If light is on, cut its power by hand.")
     report = stop_rig(config.rig)
     safe = report.standing is Standing.FAULT and report.safe_confirmed < float("inf")
     say(
