@@ -67,6 +67,11 @@ class Bench:
         """Return the next `count` frames; outputs are left as they are."""
         return [self._next() for _ in range(count)]
 
+    def colloids(self) -> Floats:
+        """Where colloids are in the last frame, [M,2] px; the first frame is waited for."""
+        shot = self._shot or self._next()
+        return self._detector(shot.frame).position
+
     def hold(self, outputs: Sent, count: int) -> Probe:
         """Let outputs do something for `count` frames. Raises ArmingError in FAULT.
 
