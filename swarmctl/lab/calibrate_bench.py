@@ -11,7 +11,7 @@ import numpy.typing as npt
 from swarmctl.bridge.calibration import Figure, PatternMap, ViewMap
 from swarmctl.bridge.devices.contract import Camera
 from swarmctl.bridge.microscope.probing import Bench, find_spot, mean_frame, one_spot
-from swarmctl.bridge.microscope.spot_check import empty_places
+from swarmctl.bridge.microscope.spot_check import HIDDEN, empty_places
 from swarmctl.bridge.microscope.timing import figure_of
 from swarmctl.bridge.orders import Spots, Values
 from swarmctl.bridge.rig import Rig
@@ -129,8 +129,9 @@ def measure_pattern(
     height, width = bench.frame_shape
     scale = math.sqrt(width * height / (rows * columns))
     radius = min(rig.steering.spot_radius / view.pixel_size / scale, limits.radius_max)
+    hidden = HIDDEN * config.radius / view.pixel_size
     differences = [
-        bench.difference(name, one_spot(place, radius, power), config.spot_frames)
+        bench.difference(name, one_spot(place, radius, power), config.spot_frames, hidden)
         for place in asked
     ]
     bench.rest("the pattern has been projected")

@@ -15,14 +15,22 @@ from swarmctl.core.errors import ArmingError
 
 FRAMES = 4
 SPOTS = 3
+HIDDEN = 1.5
+"""Radii of a colloid around it in which no spot is looked for."""
 
 
 def arm(
-    bench: Bench, gatekeeper: Gatekeeper, rig: Rig, calibration: Calibration, operator: str
+    bench: Bench,
+    gatekeeper: Gatekeeper,
+    rig: Rig,
+    calibration: Calibration,
+    operator: str,
+    colloid_radius: float,
 ) -> None:
     """Show the gatekeeper what it wants to see, and arm it for a person.
 
-    Spots are looked for first, within the narrow limits of probing. Raises ArmingError with the
+    Spots are looked for first, within the narrow limits of probing, beside colloids of a radius
+    (µm). Raises ArmingError with the
     reasons against it.
     """
     faults = calibration_faults(calibration, rig)
@@ -32,7 +40,7 @@ def arm(
     if calibration.pattern is not None:
         gatekeeper.arm(operator, None)
         try:
-            error = _spot_error(bench, rig, calibration, calibration.pattern)
+            error = _spot_error(bench, rig, calibration, calibration.pattern, colloid_radius)
         finally:
             bench.rest("the spots have been looked for")
     evidence = Evidence(
@@ -46,12 +54,15 @@ def arm(
     gatekeeper.arm(operator, evidence)
 
 
-def _spot_error(bench: Bench, rig: Rig, calibration: Calibration, pattern: PatternMap) -> float:
+def _spot_error(
+    bench: Bench, rig: Rig, calibration: Calibration, pattern: PatternMap, colloid_radius: float
+) -> float:
     entry = rig.output(pattern.output)
     assert isinstance(entry.limits, PatternLimits)  # its pattern has been calibrated
     shape = entry.driver.build().spec.shape
     radius = rig.steering.spot_radius * pattern.map.pixel_size / calibration.view.map.pixel_size
-    return spot_error(bench, pattern, shape, radius, entry.limits.power_max)
+    hidden = HIDDEN * colloid_radius / calibration.view.map.pixel_size
+    return spot_error(bench, pattern, shape, radius, entry.limits.power_max, hidden)
 
 
 def spot_error(
@@ -60,12 +71,13 @@ def spot_error(
     shape: tuple[int, int],
     radius: float,
     power: float,
+    hidden: float,
 ) -> float:
     """Project three spots where nobody is, and return the largest distance, px of the image.
 
     `shape` are rows and columns of the pattern; `radius` px and `power` of the spots are those of
-    the pattern. A spot that is not seen around its place counts as inf. Raises ArmingError,
-    DeviceError.
+    the pattern; `hidden` px around colloids are not looked at. A spot that is not seen around its
+    place counts as inf. Raises ArmingError, DeviceError.
     """
     width = radius / pattern.map.pixel_size
     places = empty_places(bench, pattern, shape, 2 * width)[:SPOTS]
@@ -73,7 +85,7 @@ def spot_error(
         return math.inf
     seen = [
         bench.difference(
-            pattern.output, one_spot(pattern.map.to_sample(place), radius, power), FRAMES
+            pattern.output, one_spot(pattern.map.to_sample(place), radius, power), FRAMES, hidden
         )
         for place in places
     ]

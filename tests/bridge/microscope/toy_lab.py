@@ -224,6 +224,7 @@ class ToyGate(Gatekeeper):
         self.evidence: Evidence | None = None
         self.beats: list[float] = []
         self.gone = False
+        self.busy: set[int] = set()
 
     def open(self) -> None:
         self.standing = Standing.CONFIGURED
@@ -245,6 +246,9 @@ class ToyGate(Gatekeeper):
         if order.dry:
             return
         assert self.standing is Standing.ACTIVE
+        if order.number in self.busy:
+            self.waiting.append(Receipt(order.number, {}, {"light": "busy"}, math.nan, now))
+            return
         spots = order.outputs["light"]
         assert isinstance(spots, Spots)
         cut = dataclasses.replace(spots, power=np.minimum(spots.power, self.most))
