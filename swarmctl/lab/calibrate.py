@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from swarmctl.bridge.calibration import (
     Calibration,
     Delays,
@@ -21,7 +19,7 @@ from swarmctl.bridge.calibration import (
     write_calibration,
 )
 from swarmctl.bridge.microscope.engine import MicroscopeEngine
-from swarmctl.bridge.microscope.light_law import SpotReach, speed_by_power
+from swarmctl.bridge.microscope.light_law import SpotReach
 from swarmctl.bridge.microscope.parts import Parts, make_gatekeeper
 from swarmctl.bridge.microscope.probing import Bench
 from swarmctl.bridge.rig import Rig, read_rig
@@ -36,7 +34,7 @@ from swarmctl.lab.calibrate_bench import (
     measure_view,
 )
 from swarmctl.lab.calibrate_config import CalibrateConfig
-from swarmctl.lab.calibrate_motion import fit_speed, fit_turn, speeds, without_stuck
+from swarmctl.lab.calibrate_motion import fit_speed, fit_turn, speeds, turn_drive, without_stuck
 from swarmctl.lab.calibrate_report import Findings, draw_report, report_text
 from swarmctl.lab.calibrate_runs import Runner, drawn_pulses, measure_response
 
@@ -229,12 +227,10 @@ def _move(
             pulses = drawn_pulses(config, Runner(engine), power, beside=True)
             engine.stop("the pulses have been given")
             pulses, _ = without_stuck(pulses)
+            drive, rate = turn_drive(pulses, calibration.speed, reach, config.radius)
             law = fit_turn(pulses, calibration.speed, reach, config.radius)
             calibration = replace(calibration, turn=law)
-            distance = np.abs(pulses.across)
-            speed = speed_by_power(pulses.power * reach.share(distance), calibration.speed)
-            centre = np.sign(pulses.across) * reach.centre_of(distance)
-            findings.turn = (speed * centre / config.radius**2, pulses.turned / pulses.duration)
+            findings.turn = drive, rate
         if "delay" in config.parts:
             before = calibration.delay
             response = measure_response(config, Runner(engine), power, before.to_light)

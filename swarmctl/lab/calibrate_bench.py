@@ -11,6 +11,7 @@ import numpy.typing as npt
 from swarmctl.bridge.calibration import Figure, PatternMap, ViewMap
 from swarmctl.bridge.devices.contract import Camera
 from swarmctl.bridge.microscope.probing import Bench, find_spot, mean_frame, one_spot
+from swarmctl.bridge.microscope.spot_check import HIDDEN, empty_places
 from swarmctl.bridge.microscope.timing import figure_of
 from swarmctl.bridge.orders import Spots, Values
 from swarmctl.bridge.rig import Rig
@@ -73,7 +74,7 @@ def _move_stage(config: CalibrateConfig, rig: Rig, bench: Bench) -> tuple[Floats
         there = home.copy()
         there[:2] += way
         after = mean_frame(bench.hold({config.stage: Values(there)}, 8).shots[4:])
-        shifts.append(image_shift(before, after))
+        shifts.append(image_shift(np.asarray(before, float), np.asarray(after, float)))
         bench.hold({config.stage: Values(home)}, 4)
     return ways, np.array(shifts)
 
@@ -128,8 +129,9 @@ def measure_pattern(
     height, width = bench.frame_shape
     scale = math.sqrt(width * height / (rows * columns))
     radius = min(rig.steering.spot_radius / view.pixel_size / scale, limits.radius_max)
+    hidden = HIDDEN * config.radius / view.pixel_size
     differences = [
-        bench.difference(name, one_spot(place, radius, power), config.spot_frames)
+        bench.difference(name, one_spot(place, radius, power), config.spot_frames, hidden)
         for place in asked
     ]
     bench.rest("the pattern has been projected")
@@ -156,23 +158,28 @@ def measure_light_delay(
     view: Affine,
     exposure: float,
 ) -> Figure | None:
-    """Time from an order to the light that the camera sees; None if it sees none."""
-    name, limits, _ = light_of(rig)
+    """Time from an order to the light that the camera sees; None if it sees none.
+
+    Every spot is drawn where nobody is.
+    """
+    name, limits, shape = light_of(rig)
     power = highest_power(config, limits)
-    height, width = bench.frame_shape
-    target = np.array([0.5 * (width - 1), 0.5 * (height - 1)])
-    place = pattern.map.to_sample(target)
     radius = rig.steering.spot_radius * pattern.map.pixel_size / view.pixel_size
     around = rig.steering.spot_radius / view.pixel_size
     half = max(1, round(around / 3))
-    (left, top), size = np.rint(target).astype(int) - half, 2 * half + 1
-    inside = (slice(top, top + size), slice(left, left + size))
     delays = []
     for _ in range(config.switches):
+        places = empty_places(bench, pattern, shape, 2 * around)
+        if not places:
+            raise CalibrationError("delay: the pattern does not reach the field of view.")
+        target = places[0]
+        spot = one_spot(pattern.map.to_sample(target), radius, power)
         off = bench.hold({name: Spots.none()}, 4)
-        on = bench.hold({name: one_spot(place, radius, power)}, 8)
+        on = bench.hold({name: spot}, 8)
         shots = off.shots[-2:] + on.shots
         time = np.array([shot.exposed for shot in shots])
+        (left, top), size = np.rint(target).astype(int) - half, 2 * half + 1
+        inside = (slice(top, top + size), slice(left, left + size))
         bright = np.array([float(shot.frame[inside].mean()) for shot in shots])
         try:
             delays.append(switch_time(time, bright, exposure) - on.issued)

@@ -94,7 +94,7 @@ def speeds(pulses: Pulses) -> tuple[Floats, Floats, Ints]:
     power, speed = [0.0], [0.0]
     for k in np.unique(group[~dark]):
         some = pulses.take((group == k) & ~dark)
-        excess = np.mean((some.square - drift * some.duration) / some.duration**2)
+        excess = float(np.mean((some.square - drift * some.duration) / some.duration**2))
         power.append(float(np.mean(some.power)))
         speed.append(float(np.sqrt(max(excess, 0.0))))
     return np.array(power), np.array(speed), np.arange(len(power))
@@ -107,7 +107,7 @@ def fit_speed(power: Floats, speed: Floats, colloid: Ints) -> SpeedLaw:
     residual significantly, none was seen: speed_max is the law's speed at the highest power, and
     its error is None. Raises CalibrationError if nothing swims, or fewer than 4 powers were used.
     """
-    if len(np.unique(np.round(power, 6))) < 4:
+    if len(np.unique(power.round(6))) < 4:
         raise CalibrationError("speed: at least 4 different powers are needed.")
     if not (np.isfinite(power).all() and np.isfinite(speed).all()):
         raise CalibrationError("speed: a power or speed is not finite.")
@@ -116,7 +116,7 @@ def fit_speed(power: Floats, speed: Floats, colloid: Ints) -> SpeedLaw:
     laws: list[tuple[float, Any, Literal["sharp", "smooth"] | None]] = [(*line, None)]
     for saturation in ("sharp", "smooth"):
         laws.append((*_fit(power, speed, saturation, top), saturation))
-    rest, values, kind = min(laws[1:], key=lambda law: law[0])
+    rest, values, kind = min(laws[1:], key=lambda law: float(law[0]))
     noise = laws[0][0] / max(len(power) - 2, 1)
     if laws[0][0] - rest < _SIGNIFICANT**2 * noise:
         rest, values, kind = laws[0]
@@ -207,17 +207,13 @@ def fit_turn(pulses: Pulses, law: SpeedLaw, reach: SpotReach, radius: float) -> 
     light's centre c by the reach of a spot. Raises CalibrationError if no orientation is seen, or
     if the sign of the gain is not sure.
     """
-    some = pulses.take(np.isfinite(pulses.turned) & (pulses.across != 0))
+    some = _turning(pulses)
     if len(np.unique(some.colloid)) < 2:
         raise CalibrationError(
             "turn: the orientation of too few colloids is seen; light cannot turn what has no "
             "direction that the camera shows."
         )
-    distance = np.abs(some.across)
-    speed = speed_by_power(some.power * reach.share(distance), law)
-    centre = np.sign(some.across) * reach.centre_of(distance)
-    drive = speed * centre / radius**2
-    rate = some.turned / some.duration
+    drive, rate = turn_drive(some, law, reach, radius)
     gain = float((drive * rate).sum() / (drive**2).sum())
     error = float(cluster_errors(drive[:, None], rate - gain * drive, some.colloid)[0])
     if not abs(gain) > _SIGNIFICANT * error:
@@ -227,3 +223,18 @@ def fit_turn(pulses: Pulses, law: SpeedLaw, reach: SpotReach, radius: float) -> 
         )
     fastest = float(np.quantile(np.abs(rate), 0.99))
     return TurnLaw(gain, radius, error, max(fastest, abs(gain) * float(np.abs(drive).max())))
+
+
+def turn_drive(
+    pulses: Pulses, law: SpeedLaw, reach: SpotReach, radius: float
+) -> tuple[Floats, Floats]:
+    """Return (v c/a² in 1/s, turn rate in rad/s) of the pulses beside their colloids."""
+    some = _turning(pulses)
+    distance = np.abs(some.across)
+    speed = speed_by_power(some.power * reach.share(distance), law)
+    centre = np.sign(some.across) * reach.centre_of(distance)
+    return speed * centre / radius**2, some.turned / some.duration
+
+
+def _turning(pulses: Pulses) -> Pulses:
+    return pulses.take(np.isfinite(pulses.turned) & (pulses.across != 0))

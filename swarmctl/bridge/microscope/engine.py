@@ -162,7 +162,7 @@ class MicroscopeEngine(Engine):
             self.config.heartbeat, self.config.frame_timeout, self._hands.number,
         )  # fmt: skip
         try:
-            arm(bench, self._gatekeeper, self.rig, self._calibration, operator)
+            arm(bench, self._gatekeeper, self.rig, self._calibration, operator, self.spec.radius[0])
         finally:
             self._hands.number = bench.number
 
@@ -223,8 +223,8 @@ class MicroscopeEngine(Engine):
 
         `status.info` holds `limited` bool [N], whose request was cut; `interval` s, and `late` s by
         which it was too long, `missed_deadline` if by more than a frame; `dropped` frames;
-        `left_out`, colloids without a slot; `found`; `orders` and how many of them were
-        `confirmed`; `dry`; `latency`, s by name. Raises CommandError, CapabilityError, and
+        `left_out`, colloids without a slot; `found`; `orders`, how many of them were `confirmed`
+        and how many `unsent`, as the output was busy or at rest; `dry`; `latency`, s by name. Raises CommandError, CapabilityError, and
         SwarmctlError before the first reset and after a fault.
         """
         if not self._running:
@@ -238,12 +238,14 @@ class MicroscopeEngine(Engine):
         dropped, start = 0, self._state_time
         end = start + self.spec.control_interval - self._camera.spec.period / 2
         done: list[Command] = []
+        unsent = 0
         try:
             while True:
                 planned = self._act(command, dry)
                 self._see()
                 dropped += self._look.dropped
-                done += self._hands.done(first, command)
+                found, refused = self._hands.done(first, command)
+                done, unsent = done + found, unsent + refused
                 if self._look.shot.exposed >= end:
                     break
         except (CommandError, CapabilityError):
@@ -256,7 +258,11 @@ class MicroscopeEngine(Engine):
         self._step += 1
         self._state_time = self._look.shot.exposed
         interval = self._state_time - start
-        applied = at_rest(planned) if dry else mean_command(done) if done else planned
+        if done and not dry:
+            applied = mean_command(done)
+        else:
+            # Without a word from the supervisor yet, what was asked for is the best guess.
+            applied = at_rest(planned) if dry or unsent else planned
         late = interval - self.spec.control_interval
         timing = self._look.timing
         info = {
@@ -269,6 +275,7 @@ class MicroscopeEngine(Engine):
             "found": self._look.found,
             "orders": self._hands.number - first + 1,
             "confirmed": len(done),
+            "unsent": unsent,
             "dry": dry,
             "latency": {"frame": timing.received - timing.exposed,
                         "tracking": timing.tracked - timing.received},

@@ -98,19 +98,27 @@ class Hands:
         self.latencies.add(timing)
         return FrameRecord(dataclasses.replace(look, timing=timing), order), planned
 
-    def done(self, first: int, command: Command) -> list[Command]:
-        """Return what receipts that have come say was done of orders from number `first` on."""
-        found = []
+    def done(self, first: int, command: Command) -> tuple[list[Command], int]:
+        """Return what receipts that have come say was done of orders from number `first` on.
+
+        Also how many of these orders were not sent to the output, as it was busy or not ACTIVE.
+        """
+        found: list[Command] = []
+        unsent = 0
         for receipt in self._gatekeeper.receipts():
             sent = self._sent.pop(receipt.number, None)
             if sent is None:
                 continue
             self.latencies.confirm(receipt, sent.order.issued)
-            if receipt.number >= first:
+            if receipt.number < first:
+                continue
+            if sent.order.outputs.keys() - receipt.sent.keys():
+                unsent += 1
+            else:
                 found.append(self._steering.applied(receipt.sent, command, sent.aim))
         for number in [n for n in self._sent if n < self.number - _WAITED_FOR]:
             del self._sent[number]
-        return found
+        return found, unsent
 
     def _activate(self) -> None:
         report = self._gatekeeper.report()

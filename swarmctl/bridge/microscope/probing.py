@@ -67,12 +67,19 @@ class Bench:
         """Return the next `count` frames; outputs are left as they are."""
         return [self._next() for _ in range(count)]
 
+    def colloids(self) -> Floats:
+        """Where colloids are in the last frame, [M,2] px; the first frame is waited for."""
+        shot = self._shot or self._next()
+        return self._detector(shot.frame).position
+
     def hold(self, outputs: Sent, count: int) -> Probe:
         """Let outputs do something for `count` frames. Raises ArmingError in FAULT.
 
         The first frame may have been exposed before the output acted.
         """
         if self._shot is None:
+            # The first frame may have machine code compiled, which must not happen later.
+            self._detector(self._next().frame)
             self._next()
         self._gatekeeper.receipts()
         if self._gatekeeper.report().standing is Standing.ARMED:
@@ -132,14 +139,32 @@ class Bench:
             self._shot = shot
             return shot
 
-    def difference(self, output: str, spots: Spots, frames: int) -> Floats:
+    def difference(self, output: str, spots: Spots, frames: int, hidden: float) -> Floats:
         """Return what spots add to the image [H,W], averaged over `frames` with and without.
 
         The first two frames of each are left out: the light may have changed while they were taken.
+        Colloids move, so that the difference is 0 up to `hidden` px around each of them.
         """
         dark = self.hold({output: Spots.none()}, frames + 2)
+        before = self.colloids()
         lit = self.hold({output: spots}, frames + 2)
-        return np.asarray(mean_frame(lit.shots[2:]) - mean_frame(dark.shots[2:]), np.float32)
+        after = self.colloids()
+        change = np.asarray(mean_frame(lit.shots[2:]) - mean_frame(dark.shots[2:]), np.float32)
+        change -= np.median(change)
+        _hide(change, np.concatenate([before, after]), hidden)
+        return change
+
+
+def _hide(image: Floats, places: Floats, radius: float) -> None:
+    """Put 0 into discs of a radius (px) around places [M,2] px of an image [H,W]."""
+    reach = math.ceil(radius)
+    span = np.arange(-reach, reach + 1)
+    disc = span[:, None] ** 2 + span**2 <= radius**2
+    rows, columns = (axis[disc] for axis in np.meshgrid(span, span, indexing="ij"))
+    for x, y in np.rint(places).astype(int):
+        row, column = y + rows, x + columns
+        inside = (row >= 0) & (row < image.shape[0]) & (column >= 0) & (column < image.shape[1])
+        image[row[inside], column[inside]] = 0
 
 
 def one_spot(place: Floats, radius: float, power: float) -> Spots:

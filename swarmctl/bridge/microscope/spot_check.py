@@ -8,20 +8,29 @@ import numpy as np
 
 from swarmctl.bridge.calibration import Calibration, PatternMap, calibration_faults
 from swarmctl.bridge.gatekeeper import Evidence, Gatekeeper
-from swarmctl.bridge.microscope.probing import Bench, find_spot, one_spot
+from swarmctl.bridge.microscope.probing import Bench, Floats, find_spot, one_spot
 from swarmctl.bridge.rig import Rig
 from swarmctl.bridge.supervisor.limits import PatternLimits
 from swarmctl.core.errors import ArmingError
 
 FRAMES = 4
+SPOTS = 3
+HIDDEN = 1.5
+"""Radii of a colloid around it in which no spot is looked for."""
 
 
 def arm(
-    bench: Bench, gatekeeper: Gatekeeper, rig: Rig, calibration: Calibration, operator: str
+    bench: Bench,
+    gatekeeper: Gatekeeper,
+    rig: Rig,
+    calibration: Calibration,
+    operator: str,
+    colloid_radius: float,
 ) -> None:
     """Show the gatekeeper what it wants to see, and arm it for a person.
 
-    Spots are looked for first, within the narrow limits of probing. Raises ArmingError with the
+    Spots are looked for first, within the narrow limits of probing, beside colloids of a radius
+    (µm). Raises ArmingError with the
     reasons against it.
     """
     faults = calibration_faults(calibration, rig)
@@ -31,7 +40,7 @@ def arm(
     if calibration.pattern is not None:
         gatekeeper.arm(operator, None)
         try:
-            error = _spot_error(bench, rig, calibration, calibration.pattern)
+            error = _spot_error(bench, rig, calibration, calibration.pattern, colloid_radius)
         finally:
             bench.rest("the spots have been looked for")
     evidence = Evidence(
@@ -45,53 +54,71 @@ def arm(
     gatekeeper.arm(operator, evidence)
 
 
-def _spot_error(bench: Bench, rig: Rig, calibration: Calibration, pattern: PatternMap) -> float:
+def _spot_error(
+    bench: Bench, rig: Rig, calibration: Calibration, pattern: PatternMap, colloid_radius: float
+) -> float:
     entry = rig.output(pattern.output)
     assert isinstance(entry.limits, PatternLimits)  # its pattern has been calibrated
     shape = entry.driver.build().spec.shape
     radius = rig.steering.spot_radius * pattern.map.pixel_size / calibration.view.map.pixel_size
-    return spot_error(bench, pattern, shape, bench.frame_shape, radius, entry.limits.power_max)
+    hidden = HIDDEN * colloid_radius / calibration.view.map.pixel_size
+    return spot_error(bench, pattern, shape, radius, entry.limits.power_max, hidden)
 
 
 def spot_error(
     bench: Bench,
     pattern: PatternMap,
     shape: tuple[int, int],
-    image: tuple[int, int],
     radius: float,
     power: float,
+    hidden: float,
 ) -> float:
-    """Project three spots, one after the other, and return the largest distance, px of the image.
+    """Project three spots where nobody is, and return the largest distance, px of the image.
 
-    `shape` are rows and columns of the pattern, `image` those of the frames; `radius` px and
-    `power` of the spots are those of the pattern. A spot that is not seen counts as inf. Raises
-    ArmingError, DeviceError.
+    `shape` are rows and columns of the pattern; `radius` px and `power` of the spots are those of
+    the pattern; `hidden` px around colloids are not looked at. A spot that is not seen around its
+    place counts as inf. Raises ArmingError, DeviceError.
     """
-    places = _places(pattern, shape, image)
+    width = radius / pattern.map.pixel_size
+    places = empty_places(bench, pattern, shape, 2 * width)[:SPOTS]
     if not places:
         return math.inf
     seen = [
-        bench.difference(pattern.output, one_spot(place, radius, power), FRAMES) for place in places
+        bench.difference(
+            pattern.output, one_spot(pattern.map.to_sample(place), radius, power), FRAMES, hidden
+        )
+        for place in places
     ]
     bench.rest("the spots have been looked for")
-    worst = 0.0
-    for place, difference in zip(places, seen, strict=True):
-        found = find_spot(difference, radius / pattern.map.pixel_size)
-        if found is None:
-            return math.inf
-        worst = max(worst, float(np.linalg.norm(found[0] - pattern.map.to_image(place))))
-    return worst
+    return max(
+        _error(difference, place, width) for place, difference in zip(places, seen, strict=True)
+    )
 
 
-def _places(
-    pattern: PatternMap, shape: tuple[int, int], image: tuple[int, int]
-) -> list[np.ndarray]:
-    """Three points of the pattern, px, well inside of it and of the image."""
-    height, width = image
-    candidates = [(0.5, 0.5), (0.3, 0.35), (0.7, 0.65), (0.35, 0.7), (0.65, 0.3), (0.45, 0.6)]
-    places = []
-    for x, y in candidates:
-        place = pattern.map.to_sample(np.array([x * (width - 1), y * (height - 1)]))
-        if (place > 0).all() and (place < [shape[1] - 1, shape[0] - 1]).all():
-            places.append(place)
-    return places[:3]
+def _error(difference: Floats, place: Floats, width: float) -> float:
+    """How far [px] a spot of radius `width` px lies from a place; inf if none is seen around it."""
+    half = math.ceil(6 * width)
+    corner = np.maximum(np.rint(place).astype(int) - half, 0)
+    part = difference[corner[1] :, corner[0] :][: 2 * half + 1, : 2 * half + 1]
+    found = find_spot(part, width)
+    return math.inf if found is None else float(np.linalg.norm(found[0] + corner - place))
+
+
+def empty_places(
+    bench: Bench, pattern: PatternMap, shape: tuple[int, int], margin: float
+) -> list[Floats]:
+    """Points [2] px of the image that are on the pattern, those furthest from anybody first.
+
+    They are chosen from 7 x 7, `margin` px from the image's edges; `shape` is that of the pattern.
+    """
+    height, width = bench.frame_shape
+    x = np.linspace(margin, width - 1 - margin, 7)
+    y = np.linspace(margin, height - 1 - margin, 7)
+    places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    on = pattern.map.to_sample(places)
+    places = places[(on > 0).all(axis=1) & (on < [shape[1] - 1, shape[0] - 1]).all(axis=1)]
+    found = bench.colloids()
+    away = np.full(len(places), np.inf)
+    if len(found):
+        away = np.linalg.norm(places[:, None] - found, axis=-1).min(axis=1)
+    return [np.asarray(places[k], np.float64) for k in np.argsort(-away, kind="stable")]

@@ -174,6 +174,19 @@ def test_what_is_applied_comes_from_the_receipts(toy, tmp_path) -> None:  # type
     assert result.status.info["confirmed"] == result.status.info["orders"] == 4
 
 
+def test_orders_that_were_not_sent_do_not_count(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    bench = Bench(toy, tmp_path, noise=0.0)
+    state = bench.engine.reset(0)
+    slots, _ = bench.pairs(state)
+    bench.gate.busy = {1, 2}
+    result = bench.engine.step(command(3.0, 0.0))
+    assert (result.status.info["confirmed"], result.status.info["unsent"]) == (2, 2)
+    np.testing.assert_allclose(np.asarray(result.applied.speed)[slots], 3.0, rtol=1e-5)
+    bench.gate.busy = set(range(100))
+    result = bench.engine.step(command(3.0, 0.0))
+    np.testing.assert_array_equal(result.applied.speed, 0)
+
+
 def test_dry_is_safe(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
     bench = Bench(toy, tmp_path, dry=True, noise=0.0)
     bench.gate.standing = Standing.CONFIGURED

@@ -35,7 +35,7 @@ VIEW = ViewConfig(pixel_size=0.25, rotation=0.2, mirror=True, centre=(100.0, 80.
 TO_IMAGE = Affine(((0.9, 0.15), (-0.1, 1.1)), (6.0, -9.0))
 SPEED = SpeedLaw(slope=8.0, threshold=0.1, speed_max=6.0)
 TURN = TurnLaw(steering=-4.0, radius=RADIUS, turn_rate_max=6.0)
-LIGHT = OutputSpec("toy light", "pattern", (Channel("light", "1", 0, 1, 0),), (256, 288))
+LIGHT = OutputSpec("toy light", "pattern", (Channel("light", "1", 0, 2, 0),), (256, 288))
 
 
 def calibration(rig: str = "") -> Calibration:
@@ -224,6 +224,7 @@ class ToyGate(Gatekeeper):
         self.evidence: Evidence | None = None
         self.beats: list[float] = []
         self.gone = False
+        self.busy: set[int] = set()
 
     def open(self) -> None:
         self.standing = Standing.CONFIGURED
@@ -245,6 +246,9 @@ class ToyGate(Gatekeeper):
         if order.dry:
             return
         assert self.standing is Standing.ACTIVE
+        if order.number in self.busy:
+            self.waiting.append(Receipt(order.number, {}, {"light": "busy"}, math.nan, now))
+            return
         spots = order.outputs["light"]
         assert isinstance(spots, Spots)
         cut = dataclasses.replace(spots, power=np.minimum(spots.power, self.most))
