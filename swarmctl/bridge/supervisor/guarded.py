@@ -23,8 +23,8 @@ from swarmctl.core.errors import CommandError
 
 REACTION = 0.15
 """s from a criterion until the last output is told to be safe: what this package promises."""
-RESCUE_AFTER = 0.03
-"""s that a call may last once the device should be safe, before another thread calls it."""
+RESCUE_AFTER = 0.1
+"""s that another call may last once the device should be safe, before a second thread calls it."""
 RETRY = 0.1
 """s between calls of a device that says that it could not be made safe."""
 
@@ -84,7 +84,7 @@ class GuardedOutput:
         self._waiting = False
         self._sent: Payload | None = None
         self._safe_call = 0
-        self._safe_wanted = math.inf
+        self._safe_wanted = self._safe_said = math.inf
         self._retry_at = math.inf
         self.connected = False
         self.safe_issued = self.safe_confirmed = math.inf
@@ -142,6 +142,7 @@ class GuardedOutput:
         gate = self._narrow if narrow else self._gate
         sent, words, self._ledger = gate.send(self._asked, self._ledger, now)
         self._waiting, self._sent = False, sent
+        self._safe_wanted = self._safe_said = math.inf
         self.safe_issued = self.safe_confirmed = math.inf
         self._writer.submit("write", self._number, sent)
         return Passed(self._number, self._asked, sent, words)
@@ -177,7 +178,7 @@ class GuardedOutput:
         """Have the device brought to its safe values, before anything else."""
         self.forget()
         self._safe_call += 1
-        self._safe_wanted = now
+        self._safe_wanted, self._safe_said = now, math.inf
         self._retry_at = math.inf
         self.safe_issued = self.safe_confirmed = math.inf
         self._writer.submit("safe", self._safe_call)
@@ -188,13 +189,20 @@ class GuardedOutput:
         for done in found:
             self._note(done)
         if math.isfinite(self._safe_wanted) and not self.safe:
-            if now - self._safe_wanted > RESCUE_AFTER and self._writer.stuck(now) > RESCUE_AFTER:
+            current = self._writer.current()
+            if current is not None and current[:2] == ("safe", self._safe_call):
+                self.safe_issued = min(self.safe_issued, current[2])
+            elif current is not None and now - self._safe_wanted > RESCUE_AFTER:
                 if not math.isfinite(self.safe_issued):
                     self.safe_issued = now
                     self._writer.rescue(self._safe_call)
             elif now >= self._retry_at:
                 self._retry_at = math.inf
                 self._writer.submit("safe", self._safe_call)
+            if math.isfinite(self._safe_said) and self._writer.idle:
+                self.safe_confirmed = self._safe_said
+                self._sent = None
+                self._ledger = self._gate.settle(self._ledger, self._safe_said)
         return found
 
     def _note(self, done: Done) -> None:
@@ -206,12 +214,11 @@ class GuardedOutput:
         self.safe_issued = min(self.safe_issued, done.issued)
         if done.error:
             self._retry_at = done.confirmed + RETRY
-        elif not self.safe and not (done.job == "rescue" and not self._writer.idle):
-            # While the call that hung may still act, only the writer's own next call counts.
-            self.safe_confirmed = done.confirmed
-            self._sent = None
-            self._ledger = self._gate.settle(self._ledger, done.confirmed)
+        elif done.job == "safe":
+            # What a second thread achieves does not count: the call that hung may still act.
+            self._safe_said = done.confirmed
 
     def stuck(self, now: float) -> float:
         """Return for how many s the device's present call has lasted, 0 without one."""
-        return self._writer.stuck(now)
+        current = self._writer.current()
+        return 0.0 if current is None else max(now - current[2], 0.0)

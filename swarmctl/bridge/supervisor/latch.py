@@ -54,8 +54,11 @@ class FaultLatch:
             self.make_safe(now)
         self._audit.record("fault", reason=trip.reason, criterion=trip.criterion, operator=operator)
 
-    def also(self, trip: Trip) -> None:
-        """Write down what else went wrong, once."""
+    def also(self, trip: Trip, now: float) -> None:
+        """Write down what else went wrong, once; it may leave no time for a ramp."""
+        if math.isfinite(self._ramp_began) and not trip.soft:
+            self._ramp_began = math.nan
+            self.make_safe(now)
         if trip.reason not in (self.reason, self._also):
             self._audit.record("also", reason=trip.reason, criterion=trip.criterion)
         self._also = trip.reason

@@ -129,7 +129,7 @@ class StateMachine:
     def trip(self, trip: Trip, now: float) -> None:
         """Go to FAULT, every output to its safe values."""
         if self.standing in (Standing.DISCONNECTED, Standing.FAULT):
-            self._latch.also(trip)
+            self._latch.also(trip, now)
             return
         active = self.standing is Standing.ACTIVE
         self.standing, self._resting = Standing.FAULT, False

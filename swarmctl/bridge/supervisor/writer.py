@@ -57,22 +57,21 @@ class OutputWriter:
         self._done: deque[Done] = deque()
         self._condition = threading.Condition()
         self._next: tuple[Job, int, Spots | Values | None] | None = None
-        self._begun = float("inf")
-        self._running = False
-        self._rescues = 0
+        self._current: tuple[Job, int, float] | None = None
+        self._rescuing = False
         self._thread = threading.Thread(target=self._run, name=f"output {name}", daemon=True)
         self._thread.start()
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is to be done and nothing is being done."""
+        """Whether nothing is to be done and nothing is being done, by no thread."""
         with self._condition:
-            return self._next is None and not self._running
+            return self._next is None and self._current is None and not self._rescuing
 
-    def stuck(self, now: float) -> float:
-        """Return for how many s the present call has lasted, 0 without one."""
+    def current(self) -> tuple[Job, int, float] | None:
+        """Return the job that is being done, its number, and since when; None without one."""
         with self._condition:
-            return max(now - self._begun, 0.0) if self._running else 0.0
+            return self._current
 
     def submit(self, job: Job, number: int = 0, payload: Spots | Values | None = None) -> None:
         """Have a job done next, instead of one that waits."""
@@ -83,9 +82,9 @@ class OutputWriter:
     def rescue(self, number: int) -> None:
         """Make the device safe from another thread, since its own hangs; one at a time."""
         with self._condition:
-            if self._rescues:
+            if self._rescuing:
                 return
-            self._rescues += 1
+            self._rescuing = True
         threading.Thread(target=self._rescue, args=(number,), daemon=True).start()
 
     def collect(self) -> list[Done]:
@@ -98,22 +97,23 @@ class OutputWriter:
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._running = False
+                self._current = None
                 while self._next is None:
                     self._condition.wait()
                 job, number, payload = self._next
                 self._next = None
-                self._running, self._begun = True, time.monotonic()
+                self._current = job, number, time.monotonic()
             self._do(job, number, payload)
             if job == "disconnect":
                 with self._condition:
-                    self._running = False
+                    self._current = None
                 return
 
     def _rescue(self, number: int) -> None:
         self._do("rescue", number, None)
         with self._condition:
-            self._rescues -= 1
+            self._rescuing = False
+        self._notify()
 
     def _do(self, job: Job, number: int, payload: Spots | Values | None) -> None:
         issued, error = time.monotonic(), ""

@@ -70,7 +70,7 @@ class ValueDevice(ValueOutput):
         return self.value
 
     def safe(self):
-        self.journal.tell("safe", SAFE)
+        self.journal.tell("safe", SAFE, self.config.duration)
 
 
 class PatternDevice(PatternOutput):
@@ -132,7 +132,7 @@ class FileValues:
     role: ClassVar[str] = "values"
     file: Path = key(Path("values.log"), "where it writes")
     own_timeout: float = key(0.5, "0 for none", "s")
-    duration: float = key(0.0, "time that a write takes", "s")
+    duration: float = key(0.0, "time that a call takes", "s")
 
     def build(self):
         return ValueDevice(self)

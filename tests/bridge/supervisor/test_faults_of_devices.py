@@ -60,12 +60,21 @@ def test_an_instrument_that_hangs_delays_no_other_and_is_made_safe_when_it_can_b
     assert "light: the device does not return" in report.fault
     report = bench.until(lambda r: "not known to be safe: light" in r.fault)
     assert last(bench, "coils") == ("safe", [0.0, 0.5])
-    assert report.safe_issued <= 3 * PROMISE  # told from another thread
+    assert 0.1 < report.safe_issued <= 3 * PROMISE  # told from another thread
     assert report.safe_confirmed == np.inf
     hang.unlink()
     bench.until_safe()
     # What hung has come to an end; the device's last word is nevertheless that it is safe.
     assert last(bench, "light") == ("safe", 0)
+
+
+def test_an_instrument_that_is_slow_to_be_safe_is_told_once_and_waited_for(bench):
+    bench.start(supervisor=SLOW, coils='duration = "0.25 s"')
+    bench.client.stop("test")
+    report = bench.until_safe()
+    assert report.safe_issued < 0.25 <= report.safe_confirmed
+    calls = [what for _, what, _ in bench.journal("coils")]
+    assert calls == ["connect", "safe", "safe"]
 
 
 def test_an_instrument_that_will_not_be_safe_is_told_again_until_it_is(bench):

@@ -1,0 +1,209 @@
+"""From a fault of the loop to safe outputs: criterion → told → confirmed, beside a watchdog thread.
+
+python benchmarks/faults.py [--repeats N] [--json FILE]
+
+Every fault is injected into a loop in a process of its own, N times. The criterion is what the
+supervisor's watch says (silence 0.1 s, expiry 0.15 s, frames no older than two periods of 0.05 s);
+times are those at which the device, in the supervisor's process, was told and was done. The peer is
+what one would write first: a thread in the loop's process that zeroes the output 0.1 s after the
+last heartbeat. "-" means that it had not done so two seconds later.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common import parser, report
+
+TESTS = Path(__file__).resolve().parents[1] / "tests" / "bridge" / "supervisor"
+sys.path.insert(0, str(TESTS))
+from conftest import Bench  # noqa: E402 - the rig of files that the tests use, too
+
+THREAD = """
+import ctypes, json, os, sys, threading, time
+log, fault = sys.argv[1:]
+beat = time.monotonic()
+def watch():
+    while time.monotonic() < beat + 0.1: time.sleep(0.005)
+    with open(log, "w") as file: json.dump([beat + 0.1, time.monotonic()], file)
+threading.Thread(target=watch, daemon=True).start()
+end = time.monotonic() + 0.2
+while time.monotonic() < end or not fault:
+    beat = time.monotonic()
+    if not fault and time.monotonic() > end: print("active", flush=True); end = 1e12
+    time.sleep(0.01)
+if fault == "exception": raise RuntimeError
+if fault == "exit": os._exit(0)
+if fault == "held interpreter lock": ctypes.PyDLL(None).usleep(2_000_000)
+time.sleep(1)
+"""
+PROCESS_FAULTS: dict[str, tuple[str, int | None]] = {
+    "loop stopped (SIGSTOP)": ("", signal.SIGSTOP),
+    "loop killed (SIGKILL)": ("", signal.SIGKILL),
+    "loop fails with an exception": ("exception", None),
+    "loop exits": ("exit", None),
+    "interpreter lock held": ("held interpreter lock", None),
+}
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def in_a_thread(fault: str, number: int | None) -> float:
+    """Return s between the criterion and a watchdog thread's action, inf if there was none."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        process = subprocess.Popen(
+            [sys.executable, "-c", THREAD, log, fault],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        if number is not None:
+            process.stdout.readline()
+            process.send_signal(number)
+        time.sleep(2.0 if number is not None else 2.2)
+        try:
+            criterion, done = json.loads(log.read_text())
+        except (OSError, ValueError):
+            return math.inf
+        finally:
+            kill(process)
+        return done - criterion if done > criterion else math.inf
+
+
+def of_a_process(fault: str, number: int | None) -> tuple[float, float]:
+    """Return s between the criterion and all outputs being told, and having said it."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        process = subprocess.Popen(
+            [sys.executable, TESTS / "loop_process.py", folder, fault],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            process.stdout.readline()
+            if number is not None:
+                time.sleep(0.05)
+                process.send_signal(number)
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                if bench.audit.exists() and (found := bench.records("all safe")):
+                    return found[0]["issued"], found[0]["confirmed"]
+                time.sleep(0.02)
+            return math.inf, math.inf
+        finally:
+            kill(process)
+            time.sleep(0.1)  # for the supervisor to end
+
+
+def within(bench: Bench, act: Callable[[Bench], Any]) -> tuple[float, float]:
+    """Return the same for a fault of a loop that goes on, or of a device."""
+    bench.client.arm("Ada", bench.evidence())
+    bench.client.activate()
+    bench.drive(0.1)
+    act(bench)
+    found = bench.until_safe()
+    for fault in bench.folder.glob("*.error"):
+        fault.unlink()
+    bench.client.clear("Ada")
+    return found.safe_issued, found.safe_confirmed
+
+
+def device_error(bench: Bench) -> None:
+    """The coils refuse one order, and obey again."""
+    wrong = bench.fault("coils", "error")
+    bench.client.send(bench.order())
+    time.sleep(0.02)
+    wrong.unlink()
+
+
+def nan_policy(bench: Bench) -> None:
+    order = bench.order()
+    order.outputs["coils"].value[:] = math.nan
+    bench.client.send(order)
+
+
+def only_beats(bench: Bench) -> None:
+    for _ in range(25):
+        bench.frame += 1
+        bench.client.beat(bench.frame, time.monotonic() - 0.005)
+        time.sleep(0.01)
+
+
+def frozen_camera(bench: Bench) -> None:
+    frame, exposed = bench.frame, time.monotonic()
+    bench.drive(0.25, lambda: bench.order(frame=frame, exposed=exposed))
+
+
+def lost_particles(bench: Bench) -> None:
+    bench.drive(0.06, lambda: bench.order(found=0))
+
+
+WITHIN: dict[str, Callable[[Bench], Any]] = {
+    "loop stalls": lambda bench: None,
+    "camera frozen": frozen_camera,
+    "orders expire": only_beats,
+    "no colloid found, 3 frames": lost_particles,
+    "NaN ordered": nan_policy,
+    "instrument answers an error": device_error,
+    "emergency stop, by call": lambda bench: bench.client.stop("benchmark"),
+    "emergency stop, by signal": lambda bench: os.kill(bench.client.process, signal.SIGUSR1),
+}
+
+
+def row(name: str, times: list[tuple[float, float]], thread: float | None) -> dict[str, Any]:
+    told, said = ([1e3 * value for value in column] for column in zip(*times, strict=True))
+    ours, theirs = statistics.median(told) / 1e3, thread
+    return {
+        "fault": name,
+        "n": len(times),
+        "told, median (ms)": statistics.median(told),
+        "told, max (ms)": max(told),
+        "confirmed, median (ms)": statistics.median(said),
+        "confirmed, max (ms)": max(said),
+        "watchdog thread (ms)": 1e3 * theirs if theirs and math.isfinite(theirs) else None,
+        "ratio": ours / theirs if theirs and math.isfinite(theirs) else None,
+    }
+
+
+def main() -> None:
+    """Inject every fault, again and again, and print the table."""
+    options = parser(__doc__.splitlines()[0])
+    options.set_defaults(repeats=20)
+    chosen = options.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        bench.write_rig()
+        bench.client.open()
+        for name, act in WITHIN.items():
+            thread = in_a_thread("stall", None) if name == "loop stalls" else None
+            rows.append(row(name, [within(bench, act) for _ in range(chosen.repeats)], thread))
+            print(rows[-1], flush=True)
+        bench.client.close()
+    for name, (fault, number) in PROCESS_FAULTS.items():
+        times = [of_a_process(fault, number) for _ in range(chosen.repeats)]
+        rows.append(row(name, times, in_a_thread(fault, number)))
+        print(rows[-1], flush=True)
+    report("From the criterion of a fault to safe outputs", rows, chosen.json)
+
+
+if __name__ == "__main__":
+    main()
