@@ -43,7 +43,7 @@ class Connection:
             ) from None
         send(self._socket, {"ask": "hello", "role": role})
         self.about, descriptors = receive(self._socket, ANSWER)
-        if "error" in self.about or len(descriptors) != 3:
+        if "error" in self.about or len(descriptors) != 4:
             self._socket.close()
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -59,10 +59,12 @@ class Connection:
         self.patterns = Ring(
             descriptors[2], (light["height"], light["width"]), np.uint8, self.about["patterns"]
         )
+        count = self.about["coils"]["coils"]
+        self.currents = Ring(descriptors[3], (1, 3 * count + 1), np.float64, self.about["currents"])
         for descriptor in descriptors:
             os.close(descriptor)  # what is mapped stays
-        self.frames.check()
-        self.patterns.check()
+        for ring in (self.frames, self.patterns, self.currents):
+            ring.check()
 
     @property
     def lockstep(self) -> bool:

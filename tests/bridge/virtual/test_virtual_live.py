@@ -13,6 +13,7 @@ import pytest
 
 from swarmctl.bridge.rig import read_rig
 from swarmctl.bridge.virtual.camera import VirtualCameraConfig
+from swarmctl.bridge.virtual.coils import VirtualCoilsConfig
 from swarmctl.bridge.virtual.lab import virtual_lab
 from swarmctl.core.errors import DeviceError
 from swarmctl.core.extras import import_extra
@@ -23,7 +24,8 @@ from .conftest import devices
 
 @pytest.mark.parametrize("mock", [True, False])
 def test_the_devices_keep_the_contract(live_lab, mock):
-    for device in devices(live_lab):
+    coils = VirtualCoilsConfig(address=live_lab.address, own_timeout=0.5).build()
+    for device in (*devices(live_lab), coils):
         report = check_device(device, mock=mock)
         assert report.passed, str(report)
 
