@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,7 +92,8 @@ class Firmware:
         tty.setraw(self._ours)
         tty.setraw(theirs)
         self.port = os.ttyname(theirs)
-        self._theirs = theirs
+        self._heard_enough, self._enough = os.pipe()
+        self._ends: tuple[int, ...] = (theirs, self._ours, self._heard_enough, self._enough)
         self.values, self.heard = [1.0, 1.0], []
         self.answers: Callable[[str], bytes | None] = self.well
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -113,7 +115,11 @@ class Firmware:
     def _serve(self) -> None:
         rest = b""
         with contextlib.suppress(OSError):
-            while data := os.read(self._ours, 1024):
+            while True:
+                ready, _, _ = select.select([self._ours, self._heard_enough], [], [])
+                if self._heard_enough in ready:
+                    return
+                data = os.read(self._ours, 1024)
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     self.heard.append(line.decode())
@@ -122,10 +128,13 @@ class Firmware:
                         os.write(self._ours, answer)
 
     def vanish(self) -> None:
-        """Pull the plug."""
-        for end in (self._theirs, self._ours):
-            with contextlib.suppress(OSError):
-                os.close(end)
+        """Pull the plug; may be called twice."""
+        if self._thread.is_alive():  # else it would go on with whatever gets its number next
+            os.write(self._enough, b".")
+            self._thread.join()
+        for end in self._ends:
+            os.close(end)
+        self._ends = ()
 
 
 @pytest.fixture

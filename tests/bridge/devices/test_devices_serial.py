@@ -15,7 +15,7 @@ from swarmctl.testing import check_device
 
 def keys(firmware: Any, **changed: Any) -> dict[str, Any]:
     return {
-        "line": {"port": firmware.port, "timeout": "0.3 s"},
+        "line": {"port": firmware.port, "timeout": "1 s"},
         "channels": ["x", "y"],
         "units": ["V", "V"],
         "low": [-5, -5],
@@ -34,7 +34,7 @@ def test_a_board_keeps_the_contract(firmware: Any, make_device: Any) -> None:
 
 
 def test_a_boards_interlock_shares_its_port(firmware: Any, make_device: Any) -> None:
-    line = {"port": firmware.port, "timeout": "0.3 s"}
+    line = {"port": firmware.port, "timeout": "1 s"}
     lock = make_device("serial-interlock", line=line, query="LOCK?", closed="CLOSED")
     report = check_device(lock, mock=False)
     assert report.ok, str(report)
@@ -54,8 +54,8 @@ def test_a_boards_interlock_shares_its_port(firmware: Any, make_device: Any) -> 
 @pytest.mark.parametrize(
     ("answer", "kind", "says"),
     [
-        (None, DeviceTimeoutError, "no line within 0.3 s"),
-        (b"OK", DeviceTimeoutError, "no line within 0.3 s, only b'OK'"),
+        (None, DeviceTimeoutError, "no line within 1 s"),
+        (b"OK", DeviceTimeoutError, "no line within 1 s, only b'OK'"),
         (b"\xff\xfe\x00\n", DeviceError, "which is no text"),
         (b"ERR range\n", DeviceError, "answered 'ERR range' to 'V 1.0000 1.0000', not 'OK'"),
         (b"x" * 5000 + b"\n", DeviceError, "4096 bytes and no end of a line"),
