@@ -15,7 +15,7 @@ from swarmctl.bridge.rig import read_rig
 from swarmctl.bridge.virtual.camera import VirtualCameraConfig
 from swarmctl.bridge.virtual.coils import VirtualCoilsConfig
 from swarmctl.bridge.virtual.lab import virtual_lab
-from swarmctl.core.errors import DeviceError
+from swarmctl.core.errors import DeviceError, DeviceTimeoutError
 from swarmctl.core.extras import import_extra
 from swarmctl.records.trajectory import read_trajectory
 from swarmctl.testing.device_suite import check_device
@@ -87,6 +87,27 @@ def test_micromanager_sees_a_camera_and_a_light_modulator(live_lab):
     finally:
         camera.disconnect()
         light.disconnect()
+
+
+def test_a_laboratory_that_slept_goes_on(live_lab):
+    camera, _ = devices(live_lab)
+    camera.connect()
+    camera.start()
+    before = camera.newest(10.0)
+    stalls = live_lab.status()["stalls"]
+    os.kill(live_lab.pid, signal.SIGSTOP)
+    try:
+        while True:  # what had been taken before comes first
+            before = camera.newest(0.5)
+    except DeviceTimeoutError:
+        time.sleep(1.0)
+    finally:
+        os.kill(live_lab.pid, signal.SIGCONT)
+    after = camera.newest(10.0)
+    camera.disconnect()
+    assert after.number > before.number
+    assert after.exposed > before.exposed + 1.0
+    assert live_lab.status()["stalls"] > stalls
 
 
 def test_a_killed_laboratory_is_missed_and_leaves_its_record(tmp_path):
