@@ -1,13 +1,26 @@
-"""Loops over pixels as machine code, through numba (extra `vision`)."""
+"""Machine code: loops over pixels through numba (extra `vision`), and where it is kept."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from swarmctl.core.extras import import_extra
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def cache_folder(name: str) -> Path | None:
+    """Return a folder of the user's for machine code of this name; None if none can be written."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(home) / "swarmctl" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def compiled(*signatures: str) -> Callable[[F], F]:

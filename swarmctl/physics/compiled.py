@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 
+from swarmctl.core.machine_code import cache_folder
 from swarmctl.physics import motion
 from swarmctl.physics.motion import Drive, Motion, MotionState
 from swarmctl.physics.parameters import MotionConfig, MotionParams
@@ -260,18 +261,12 @@ def _cache() -> Iterator[bool]:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("compiled_*.py")):
         digest.update(path.read_bytes())
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(home) / "swarmctl" / f"kernel-{digest.hexdigest()[:16]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
+    folder = cache_folder(f"kernel-{digest.hexdigest()[:16]}")
     settings: Any = numba.config
     before = settings.CACHE_DIR
-    settings.CACHE_DIR = str(folder) if writable else before
+    settings.CACHE_DIR = before if folder is None else str(folder)
     try:
-        yield writable
+        yield folder is not None
     finally:
         settings.CACHE_DIR = before
 

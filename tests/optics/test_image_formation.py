@@ -195,6 +195,24 @@ def test_only_what_is_present_is_seen():
     np.testing.assert_allclose(seen.position, [[0, 0], [0, 5]])
 
 
+@pytest.mark.parametrize("look", [SpotConfig(), JanusConfig(radius=1.2)])
+def test_projected_light_is_as_good_as_the_lamps(look):
+    lamp = dataclasses.replace(EVEN, background=1200.0)
+    mixed = ImageFormation(optics(look=look, illumination=EVEN))
+    bright = ImageFormation(optics(look=look, illumination=lamp))
+    projected = np.full((96, 128), 200.0, np.float32)
+    assert mixed.light(sample(), projected) == pytest.approx(bright.light(sample()), rel=1e-5)
+    assert np.array_equal(mixed.frame(sample(), 3, projected), bright.frame(sample(), 3))
+
+
+@pytest.mark.parametrize(
+    "projected", [np.zeros((128, 96), np.float32), np.full((96, 128), np.nan, np.float32)]
+)
+def test_projected_light_that_does_not_fit_is_refused(projected):
+    with pytest.raises(CommandError, match="projected light"):
+        ImageFormation(optics()).frame(sample(), 0, projected)
+
+
 def test_what_lies_outside_is_not_seen():
     form = ImageFormation(optics())
     assert form.light(sample([(1e6, 0.0), (-13.0, -300.0)])).max() == 0

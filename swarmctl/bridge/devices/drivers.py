@@ -108,6 +108,11 @@ _drivers.register(
     "the light pattern of a virtual laboratory",
 )
 _drivers.register(
+    "virtual-coils",
+    "swarmctl.bridge.virtual.coils:VirtualCoilsConfig",
+    "the coils of a virtual laboratory",
+)
+_drivers.register(
     "virtual-interlock",
     "swarmctl.bridge.virtual.interlock:VirtualInterlockConfig",
     "the interlock of a virtual laboratory",

@@ -20,6 +20,9 @@ from swarmctl.core.errors import ConfigError, DeviceError, DeviceTimeoutError
 EXPOSED_TAG = "Exposed-monotonic-s"
 """Tag by which a camera written in Python may say when the middle of an exposure was, in s of
 time.monotonic()."""
+FRAME_TAG = "Frame-number"
+"""Tag by which a camera written in Python may number its frames itself: the core's own numbers have
+no gaps where the camera dropped frames. They rise as long as the camera is connected."""
 NUMBER_TAG, RECEIVED_TAG = "ImageNumber", "TimeReceivedByCore"
 BUFFER_MB, BUFFER_FRAMES = 64, 16
 """MB of a core's buffer, and frames that it holds at least. Only the newest is ever wanted, and a
@@ -126,7 +129,7 @@ class CoreCamera(CameraPort):
         while core.getRemainingImageCount():
             frame, tags = core.popNextImageAndMD(fix=False)
         received = time.monotonic()
-        number = self._base + int(tags[NUMBER_TAG]) if NUMBER_TAG in tags else self._next
+        number = self._number(tags)
         self._next = number + 1
         return Shot(frame, number, self._exposed(tags, received), received)
 
@@ -136,6 +139,11 @@ class CoreCamera(CameraPort):
                 f"{shared.cfg}: {shared.streaming} takes frames, and a core streams one camera at "
                 f"a time; put {self._config.device} into a cfg file of its own."
             )
+
+    def _number(self, tags: Any) -> int:
+        if FRAME_TAG in tags:
+            return int(tags[FRAME_TAG])
+        return self._base + int(tags[NUMBER_TAG]) if NUMBER_TAG in tags else self._next
 
     def _exposed(self, tags: Any, received: float) -> float:
         """Middle of the exposure, from what the frame's tags say, else from when it was here."""

@@ -8,7 +8,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,38 +31,52 @@ class Connection:
         """Connect by the laboratory's address file. Raises DeviceError."""
         if not hasattr(socket, "recv_fds"):
             raise DeviceError("the virtual laboratory needs Linux or macOS.")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             where = json.loads(address.read_text(encoding="utf-8"))
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._socket.settimeout(ANSWER)
             self._socket.connect(where["socket"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._socket.close()
             raise DeviceError(
                 f"{address}: no virtual laboratory runs there ({error}); start one, for example "
                 "with swarmctl.bridge.virtual.lab.virtual_lab, and give its address.json."
             ) from None
-        send(self._socket, {"ask": "hello", "role": role})
-        self.about, descriptors = receive(self._socket, ANSWER)
-        if "error" in self.about or len(descriptors) != 3:
+        try:
+            self.about = self._greet(role)
+        except BaseException:
             self._socket.close()
+            raise
+
+    def _greet(self, role: str) -> Mapping[str, Any]:
+        """Say who this is, and map the memory that is lent; return what the laboratory says."""
+        send(self._socket, {"ask": "hello", "role": role})
+        about, descriptors = receive(self._socket, ANSWER)
+        try:
+            self._map(about, descriptors)
+        finally:
             for descriptor in descriptors:
-                os.close(descriptor)
-            raise DeviceError(f"virtual laboratory: {self.about.get('error', 'no shared memory')}")
-        camera, light = self.about["camera"], self.about["light"]
+                os.close(descriptor)  # what is mapped stays
+        return about
+
+    def _map(self, about: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        if "error" in about or len(descriptors) != 4:
+            raise DeviceError(f"virtual laboratory: {about.get('error', 'no shared memory')}")
+        camera, light = about["camera"], about["light"]
         self.board = Board(descriptors[0])
         self.frames = Ring(
             descriptors[1],
             (camera["height"], camera["width"]),
             pixel_type(camera["bits"]),
-            self.about["frames"],
+            about["frames"],
         )
         self.patterns = Ring(
-            descriptors[2], (light["height"], light["width"]), np.uint8, self.about["patterns"]
+            descriptors[2], (light["height"], light["width"]), np.uint8, about["patterns"]
         )
-        for descriptor in descriptors:
-            os.close(descriptor)  # what is mapped stays
-        self.frames.check()
-        self.patterns.check()
+        count = about["coils"]["coils"]
+        self.currents = Ring(descriptors[3], (1, 3 * count + 1), np.float64, about["currents"])
+        for ring in (self.frames, self.patterns, self.currents):
+            ring.check()
 
     @property
     def lockstep(self) -> bool:
@@ -79,8 +93,12 @@ class Connection:
 
         Raises DeviceError if it is refused or nobody is there, DeviceTimeoutError.
         """
-        send(self._socket, {"ask": what, **more})
-        reply, _ = receive(self._socket, ANSWER)
+        try:
+            send(self._socket, {"ask": what, **more})
+            reply, _ = receive(self._socket, ANSWER)
+        except DeviceError:
+            self.close()  # a late answer must not be taken for the next one's
+            raise
         if "error" in reply:
             raise DeviceError(f"virtual laboratory: {reply['error']}")
         return reply
@@ -97,8 +115,8 @@ class Connection:
 
     def check(self) -> None:
         """Raise DeviceError if the laboratory has gone, or does nothing any more."""
-        readable, _, _ = select.select([self._socket], [], [], 0)
-        if readable:  # it says nothing unasked
+        # It says nothing unasked: there is something to be read when it has hung up.
+        if self._socket.fileno() < 0 or select.select([self._socket], [], [], 0)[0]:
             raise DeviceError("the virtual laboratory has gone.")
         if not self.lockstep and time.monotonic() - self.board.alive > SILENT:
             raise DeviceError(

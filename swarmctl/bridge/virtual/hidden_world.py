@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from swarmctl.core.command import Command
+from swarmctl.core.command import Command, FieldCommand
 from swarmctl.core.errors import PhysicsError
 from swarmctl.core.world import World
 from swarmctl.engines.jax_engine import JaxEngine
@@ -33,7 +33,7 @@ class HiddenWorld:
     """A world that light drives, advanced by ticks; its state is known to nobody else."""
 
     def __init__(self, world: World, tick: float, seed: int) -> None:
-        """Compile and place. Raises ConfigError or PlacementError for a world that cannot be."""
+        """Place the colloids. Raises ConfigError or PlacementError for a world that cannot be."""
         engine = JaxEngine(world, tick)
         self.radius = np.asarray(engine.spec.per_slot(engine.spec.radius), np.float64)
         self.size = np.asarray(world.box.size)
@@ -60,8 +60,11 @@ class HiddenWorld:
         self.snapshot = self._snapshot(
             (motion.position, motion.image, motion.director, np.zeros(len(self.radius), bool))
         )
+
+    def compile(self, field: FieldCommand | None) -> None:
+        """Compile what moves the world, for commands with or without a field."""
         count = len(self.radius)
-        rest = self._command(np.zeros(count), np.zeros((count, 2)))
+        rest = self._command(np.zeros(count), np.zeros((count, 2)), field)
         jax.block_until_ready(self._advance(self._key, self._state, rest, self._params))
 
     def disturb(self, speed: float, mirror: bool) -> None:
@@ -76,14 +79,13 @@ class HiddenWorld:
         self._params = dataclasses.replace(self._params, actuator=light)
         self._speed, self._mirror = speed, mirror
 
-    def advance(self, power: Floats, offset: Floats) -> Snapshot:
+    def advance(self, power: Floats, offset: Floats, field: FieldCommand | None) -> Snapshot:
         """Move for a tick under light of `power` [N] whose centre is `offset` [N,2] µm away.
 
-        Raises PhysicsError if the motion fails.
+        `field` is for worlds with a global field. Raises PhysicsError if the motion fails.
         """
-        self._key, self._state, seen = self._advance(
-            self._key, self._state, self._command(power, offset), self._params
-        )
+        command = self._command(power, offset, field)
+        self._key, self._state, seen = self._advance(self._key, self._state, command, self._params)
         if bool(seen[4]):
             raise PhysicsError(
                 "the sample of the virtual laboratory cannot be moved on: colloids overlap or "
@@ -92,10 +94,14 @@ class HiddenWorld:
         self.snapshot = self._snapshot(seen)
         return self.snapshot
 
-    def _command(self, power: Floats, offset: Floats) -> Command:
+    def _command(self, power: Floats, offset: Floats, field: FieldCommand | None) -> Command:
         if self._dark:
-            return Command()
-        return Command(power=np.asarray(power, np.float32), spot_offset=np.float32(offset))  # type: ignore[arg-type]
+            return Command(field=field)
+        return Command(
+            power=np.float32(power),  # type: ignore[arg-type]
+            spot_offset=np.float32(offset),  # type: ignore[arg-type]
+            field=field,
+        )
 
     def _snapshot(self, seen: tuple[Any, ...]) -> Snapshot:
         position, image, director, stuck = (np.asarray(part) for part in seen[:4])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from swarmctl.bridge.virtual.connection import Connection
 from swarmctl.bridge.virtual.rig_files import ADDRESS, MICROMANAGER_RIG, RIG, write_rig_files
 from swarmctl.bridge.virtual.sample_config import SampleConfig, write_sample
 from swarmctl.core.errors import DeviceError
+from swarmctl.core.machine_code import cache_folder
 
 START = 180.0
 """s in which a laboratory has to be ready; most of it is compiling."""
@@ -48,15 +50,13 @@ class VirtualLab:
         write_rig_files(folder, config)
         write_sample(folder / "sample.toml", config)
         command = [sys.executable, "-m", "swarmctl.bridge.virtual.sample_process"]
-        # Ticks are short: threads or a GPU would cost more than they bring.
-        settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
         with (folder / "sample.log").open("w") as log:
             self._process = subprocess.Popen(
                 [*command, str(folder), pacing, str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **settings},
+                env={**os.environ, **_settings()},
             )
 
     @property
@@ -124,6 +124,23 @@ class VirtualLab:
         with contextlib.suppress(OSError, ValueError, KeyError):
             shutil.rmtree(Path(json.loads(self.address.read_text())["socket"]).parent)
         self.address.unlink(missing_ok=True)
+
+
+def _settings() -> dict[str, str]:
+    """Variables of the sample's process.
+
+    Ticks are short: threads or a GPU would cost more than they bring. What was compiled is kept for
+    the next start, per machine, as homes may be shared.
+    """
+    settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+    kept = cache_folder(f"virtual-lab-{platform.node()}")
+    if kept is None:
+        return settings
+    return settings | {
+        "JAX_COMPILATION_CACHE_DIR": str(kept),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ class LaboratoryLight(PatternPort):
 
     def set_timeout(self, timeout: float | None) -> None:
         """Let the light turn dark by itself after `timeout` s without a pattern; None: never."""
-        self._opened.ask("timeout", value=timeout)
+        self._opened.ask("timeout", output="light", value=timeout)
 
     def close(self) -> None:
         """Hang up."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import numpy.typing as npt
 
+from swarmctl.bridge.devices.micromanager_camera import EXPOSED_TAG, FRAME_TAG
 from swarmctl.bridge.virtual.camera import LaboratoryFrames, VirtualCameraConfig
 from swarmctl.bridge.virtual.connection import Connection
 from swarmctl.bridge.virtual.light import LaboratoryLight, VirtualLightConfig
@@ -28,9 +29,6 @@ else:
     _unicore = import_extra("lab", "pymmcore_plus.experimental.unicore")
     CameraDevice, SLMDevice = _unicore.CameraDevice, _unicore.SLMDevice
 
-EXPOSED_TAG, NUMBER_TAG = "Exposed-monotonic-s", "Frame-number"
-"""Tags of a frame: middle of its exposure, s of time.monotonic(); its number, with gaps where
-frames never came."""
 _LOOK = 0.1  # s: how soon a sequence notices that its device was shut down
 
 
@@ -110,7 +108,7 @@ class VirtualLabCamera(CameraDevice):
                     continue
                 get_buffer(self.shape(), self.dtype())[...] = shot.frame
                 count += 1
-                yield {EXPOSED_TAG: repr(shot.exposed), NUMBER_TAG: str(shot.number)}
+                yield {EXPOSED_TAG: repr(shot.exposed), FRAME_TAG: str(shot.number)}
         finally:
             if self._sequence is sequence:
                 port.stop()

@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from swarmctl.bridge.virtual.sample_config import LIGHT_UNIT, SampleConfig
+from swarmctl.bridge.virtual.coils import VirtualCoilsConfig
+from swarmctl.bridge.virtual.sample_config import LIGHT_UNIT, CoilsConfig, SampleConfig
 from swarmctl.core.config import dump_toml
 from swarmctl.core.errors import ConfigError
 from swarmctl.optics.optics_config import JanusConfig
@@ -57,11 +58,14 @@ def cfg_text(label: str, device: str, address: Path) -> str:
 
 
 def _rig(config: SampleConfig, camera: dict[str, Any], light: dict[str, Any]) -> dict[str, Any]:
+    outputs = {"light": light | {"limits": _limits(config)}}
+    if config.coils is not None:
+        outputs["coils"] = _coils(config.coils)
     return {
         "name": "virtual laboratory",
         "calibration": "calibration.toml",
         "camera": camera,
-        "outputs": {"light": light | {"limits": _limits(config)}},
+        "outputs": outputs,
         "interlock": {"driver": "virtual-interlock", "address": ADDRESS},
         "detector": _detector(config),
         "tracker": {"capacity": _capacity(config)},
@@ -110,6 +114,28 @@ def _micromanager_light(config: SampleConfig) -> dict[str, Any]:
     keys = _light(config) | {"driver": "micromanager-slm", "cfg": LIGHT_CFG, "device": "SLM"}
     del keys["address"]
     return keys | {"full": config.projector.full, "unit": LIGHT_UNIT, "latency": "0.02 s"}
+
+
+def _coils(coils: CoilsConfig) -> dict[str, Any]:
+    described = VirtualCoilsConfig(coils.count, coils.current_max, coils.frequency_max)
+    channels, window = described.channels, 10.0
+    return {
+        "driver": "virtual-coils",
+        "address": ADDRESS,
+        "coils": coils.count,
+        "current_max": f"{coils.current_max} A",
+        "frequency_max": f"{coils.frequency_max} Hz",
+        "own_timeout": f"{OWN_TIMEOUT} s",
+        "limits": {
+            "low": [c.low for c in channels],
+            "high": [c.high for c in channels],
+            "slew": [20 * c.high for c in channels],
+            "total": sum(c.high for c in channels),
+            "window": f"{window} s",
+            "duty_max": 1.0,
+            "square": [window * c.high**2 for c in channels],
+        },
+    }
 
 
 def _limits(config: SampleConfig) -> dict[str, Any]:

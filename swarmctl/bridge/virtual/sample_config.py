@@ -14,7 +14,12 @@ import numpy as np
 from swarmctl.core.actuator import Actuator
 from swarmctl.core.config import build, dump_toml, key, to_dict
 from swarmctl.core.disturbances import Disturbances, Drift, StageDrift, Sticking
-from swarmctl.core.errors import ConfigError, require_not_negative, require_positive
+from swarmctl.core.errors import (
+    ConfigError,
+    require_finite,
+    require_not_negative,
+    require_positive,
+)
 from swarmctl.core.species import Species
 from swarmctl.core.world import Box, World
 from swarmctl.optics.affine import Affine, ViewConfig
@@ -52,6 +57,39 @@ class ProjectorConfig:
     def affine(self) -> Affine:
         """The map from the sample to the pattern."""
         return self.view.affine(self.width, self.height)
+
+
+@dataclass(frozen=True)
+class CoilsConfig:
+    """Coils around the sample and their supply, which makes steady and alternating currents."""
+
+    matrix: tuple[tuple[float, ...], ...] = key(
+        ((0.95, 0.06, 0.0), (-0.04, 1.08, 0.0), (0.02, -0.03, 1.0)),
+        "field per current: rows x, y and z, one column per coil",
+        "mT/A",
+    )
+    current_max: float = key(5.0, "highest current of a coil, steady and alternating each", "A")
+    frequency_max: float = key(50.0, "highest frequency", "Hz")
+    delay: float = key(0.01, "from being told values until the field is there", "s")
+
+    def __post_init__(self) -> None:
+        require_positive("coils", current_max=self.current_max, frequency_max=self.frequency_max)
+        require_not_negative("coils", delay=self.delay)
+        if len(self.matrix) != 3 or len({len(row) for row in self.matrix}) != 1:
+            raise ConfigError("coils: matrix has three rows, each with one number per coil.")
+        for row in self.matrix:
+            require_finite("coils", matrix=row)
+
+    @property
+    def count(self) -> int:
+        """Number of coils."""
+        return len(self.matrix[0])
+
+    @property
+    def strength_max(self) -> float:
+        """Field that cannot be exceeded, mT."""
+        total = 2 * self.current_max * np.abs(self.matrix).sum(axis=1)
+        return float(np.linalg.norm(total))
 
 
 @dataclass(frozen=True)
@@ -135,6 +173,7 @@ class SampleConfig:
         ),
         "the light pattern",
     )
+    coils: CoilsConfig | None = key(None, "coils, for worlds with a global field")
     timing: TimingConfig = key(TimingConfig(), "frames and their delays")
     stage: StageDrift = key(StageDrift(), "the stage moves the sample under camera and light")
     seed: int = key(0, "of everything that is drawn by chance")
@@ -145,6 +184,7 @@ class SampleConfig:
         self.stage.check(2)
         self._check_disturbances()
         self._check_light()
+        self._check_coils()
         self._check_view()
 
     def _check_disturbances(self) -> None:
@@ -171,6 +211,20 @@ class SampleConfig:
                     f"{where}: power_max must reach the projector's {self.projector.full:g} and "
                     f"offset_max the radius of {species.radius:g} µm."
                 )
+
+    def _check_coils(self) -> None:
+        coils, field = self.coils, self.world.field
+        if coils is None:
+            return
+        if (
+            field is None
+            or field.strength_max < coils.strength_max
+            or field.frequency_max < coils.frequency_max
+        ):
+            raise ConfigError(
+                "sample: coils need a world with a field whose strength_max is at least "
+                f"{coils.strength_max:.3g} mT and frequency_max {coils.frequency_max:g} Hz."
+            )
 
     def _check_view(self) -> None:
         camera, low = self.optics.camera, np.zeros(2)

@@ -32,7 +32,7 @@ from swarmctl.core.errors import DeviceError
 
 Pacing = Literal["real-time", "lockstep"]
 
-FRAMES, PATTERNS = 8, 16
+FRAMES, PATTERNS, CURRENTS = 8, 16, 64
 """Images that the rings hold."""
 LAG_MAX = 1.0
 """s; a laboratory that is further behind the clock, as after sleep, stands still for that time."""
@@ -56,7 +56,9 @@ class SampleProcess:
         self._frames = Ring.create((camera.height, camera.width), pixel_type(camera.bits), FRAMES)
         self._patterns = Ring.create((projector.height, projector.width), np.uint8, PATTERNS)
         self._random = np.random.default_rng([self.config.seed, 3])
-        self._taken = 0  # patterns
+        count = 1 if self.config.coils is None else 3 * self.config.coils.count + 1
+        self._currents = Ring.create((1, count), np.float64, CURRENTS)
+        self._taken = self._driven = 0  # patterns and currents
         self._number = 0  # of the camera's newest frame
         self._running = False  # the camera
         self._stopped = False
@@ -64,7 +66,8 @@ class SampleProcess:
         self._ready: deque[tuple[int, float, float, Any]] = deque()
         self.sample.skip(time.monotonic() - self.sample.now)  # compiling took its time
         self._truth = TruthRecord(folder, self.sample.world, self.sample.start)
-        shared = [self._board.descriptor, self._frames.descriptor, self._patterns.descriptor]
+        rings = (self._frames, self._patterns, self._currents)
+        shared = [self._board.descriptor, *(ring.descriptor for ring in rings)]
         self._server = Server(self._answer, about(self.config, pacing), shared)
         self._tell()
         address = {"socket": str(self._server.path), "pid": os.getpid()}
@@ -96,8 +99,15 @@ class SampleProcess:
         return time.monotonic() if self.pacing == "real-time" else self.sample.now
 
     def _tell(self) -> None:
-        shown, faults = self.sample.shown_by(self._now), self.sample.faults
-        self._board.write(self.sample.now, time.monotonic(), shown, not faults.interlock_open)
+        sample, now = self.sample, self._now
+        self._board.write(
+            sample.now,
+            time.monotonic(),
+            sample.light.serial_at(now),
+            not sample.faults.interlock_open,
+            sample.coils.serial_at(now),
+            sample.coils.stopped(now),
+        )
 
     def _keep_time(self) -> float:
         """Go on until now; return the time until there is something to do, s."""
@@ -110,15 +120,16 @@ class SampleProcess:
             if self.sample.now + tick > time.monotonic():
                 break
             self._go_on(render=time.monotonic() - self.sample.now < period)
-        self._take_patterns()
+        self._take_orders()
         now = time.monotonic()
         self._publish(now)
         arrives = self._ready[0][2] if self._ready else math.inf
-        return min(self.sample.now + tick, arrives, self.sample.next_light(now)) - now
+        begins = min(self.sample.light.next_after(now), self.sample.coils.next_after(now))
+        return min(self.sample.now + tick, arrives, begins) - now
 
     def _go_on(self, render: bool) -> None:
         """Move the sample by a tick, and take the frame that ends with it."""
-        self._take_patterns()
+        self._take_orders()
         exposure = self.sample.advance()
         if exposure is None:
             return
@@ -135,10 +146,13 @@ class SampleProcess:
                 self._left_out += 1
         self._truth.write(exposure, camera)
 
-    def _take_patterns(self) -> None:
+    def _take_orders(self) -> None:
         for entry in self._patterns.since(self._taken):
             self.sample.show(entry.serial, entry.image, entry.time)
             self._taken = entry.serial
+        for entry in self._currents.since(self._driven):
+            self.sample.drive(entry.serial, entry.image[0], entry.time)
+            self._driven = entry.serial
 
     def _publish(self, now: float) -> bool:
         """Hand out the frames that have arrived by `now`; return whether there were any."""
@@ -160,7 +174,8 @@ class SampleProcess:
             return {"came": self._next_frame()}
         elif asked == "timeout":
             value = message.get("value")
-            self.sample.timeout = math.inf if value is None else float(value)
+            output = self.sample.coils if message.get("output") == "coils" else self.sample.light
+            output.timeout = math.inf if value is None else float(value)
         elif asked == "faults":
             now = asdict(self.sample.faults) | dict(message.get("faults", {}))
             self.sample.set_faults(build(type(self.sample.faults), now))
@@ -179,7 +194,7 @@ class SampleProcess:
             "dropped": self._dropped,
             "left_out": self._left_out,
             "stalls": self._stalls,
-            "shown": self.sample.shown_by(self._now),
+            "shown": self.sample.light.serial_at(self._now),
             "lag": time.monotonic() - self.sample.now,
         }
 
@@ -204,11 +219,13 @@ class SampleProcess:
 def about(config: SampleConfig, pacing: Pacing) -> dict[str, Any]:
     """What devices are told of a laboratory: no more than a catalogue would say."""
     camera, projector, timing = config.optics.camera, config.projector, config.timing
+    coils = config.coils
     return {
         "pacing": pacing,
         "pid": os.getpid(),
         "frames": FRAMES,
         "patterns": PATTERNS,
+        "currents": CURRENTS,
         "camera": {
             "width": camera.width,
             "height": camera.height,
@@ -220,6 +237,11 @@ def about(config: SampleConfig, pacing: Pacing) -> dict[str, Any]:
             "width": projector.width,
             "height": projector.height,
             "full": projector.full,
+        },
+        "coils": {
+            "coils": 0 if coils is None else coils.count,
+            "current_max": 0.0 if coils is None else coils.current_max,
+            "frequency_max": 0.0 if coils is None else coils.frequency_max,
         },
     }
 

@@ -186,6 +186,24 @@ class Board:
         """Whether it is closed."""
         return bool(self._words[3])
 
-    def write(self, clock: float, alive: float, shown: int, interlock: bool) -> None:
+    @property
+    def driven(self) -> int:
+        """Serial number of the values that the coils' supply has; 0 before the first."""
+        return int(self._words[4])
+
+    @property
+    def resting(self) -> bool:
+        """Whether the coils' supply has gone to its safe values by itself."""
+        return bool(self._words[5])
+
+    def write(
+        self,
+        clock: float,
+        alive: float,
+        shown: int,
+        interlock: bool,
+        driven: int = 0,
+        resting: bool = False,
+    ) -> None:
         """Set all numbers."""
-        self._words[:4] = clock, alive, shown, interlock
+        self._words[:6] = clock, alive, shown, interlock, driven, resting

@@ -7,11 +7,12 @@ frame is taken at the beginning of every period, over some ticks, and shows what
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from swarmctl.bridge.virtual.coil_field import coil_field
+from swarmctl.bridge.virtual.delayed import Delayed
 from swarmctl.bridge.virtual.faults import SampleFaults
 from swarmctl.bridge.virtual.hidden_world import HiddenWorld, Snapshot
 from swarmctl.bridge.virtual.illumination import (
@@ -21,17 +22,9 @@ from swarmctl.bridge.virtual.illumination import (
     ProjectionOnCamera,
 )
 from swarmctl.bridge.virtual.sample_config import SampleConfig
+from swarmctl.core.command import FieldCommand
 from swarmctl.core.disturbances import StageDrift
 from swarmctl.optics.image_formation import Frame, Image, ImageFormation, Sample
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A pattern u8 [H,W] and the time from which it lights the sample, s."""
-
-    serial: int
-    pattern: Pattern
-    begins: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,8 @@ class VirtualSample:
     """A laboratory without a camera's user: it is told patterns, and hands out exposures.
 
     Attributes:
-        timeout: s without a new pattern after which the light itself turns dark.
+        light: patterns u8 [H,W] on their way to the sample.
+        coils: currents [C] on their way to the sample, see `coil_field`.
     """
 
     def __init__(self, config: SampleConfig, start: float) -> None:
@@ -87,7 +81,8 @@ class VirtualSample:
         self.config = config
         self.start = start
         self.faults = SampleFaults()
-        self.timeout = math.inf
+        self.light: Delayed[Pattern] = Delayed()
+        self.coils: Delayed[Floats] = Delayed()
         self.ticks = 0
         self.world = HiddenWorld(config.world, config.timing.tick, config.seed)
         self._form = ImageFormation(config.optics)
@@ -101,27 +96,15 @@ class VirtualSample:
             (config.projector.height, config.projector.width),
         )
         self._random = np.random.default_rng([config.seed, 2])
-        self._waiting: deque[Shown] = deque()
-        self._shown: Shown | None = None
         self._stage = np.zeros(2)
         self._moments: list[_Moment] = []
         self._projected: tuple[Floats | Pattern, Image] | None = None
+        self.world.compile(self._field())
 
     @property
     def now(self) -> float:
         """Time of the sample, s."""
         return self.start + self.ticks * self.config.timing.tick
-
-    def shown_by(self, time: float) -> int:
-        """Serial number of the pattern that lights the sample at `time` s; 0 before the first."""
-        serial = 0 if self._shown is None else self._shown.serial
-        return max([serial, *(shown.serial for shown in self._waiting if shown.begins <= time)])
-
-    def next_light(self, time: float) -> float:
-        """When the next pattern after `time` s lights the sample; inf if none is on its way."""
-        return min(
-            (shown.begins for shown in self._waiting if shown.begins > time), default=math.inf
-        )
 
     def set_faults(self, faults: SampleFaults) -> None:
         """Let things go wrong, or right again, from now on."""
@@ -134,16 +117,22 @@ class VirtualSample:
 
     def show(self, serial: int, pattern: Pattern, told: float) -> None:
         """Take a pattern u8 [H,W] that the projector was told to show at `told` s."""
-        delay = self.config.projector.delay * self.faults.delay
-        self._waiting.append(Shown(serial, pattern, told + delay))
+        self.light.tell(serial, pattern, told + self.config.projector.delay * self.faults.delay)
+
+    def drive(self, serial: int, values: Floats, told: float) -> None:
+        """Take values [C] of the coils' supply, which was told them at `told` s."""
+        assert self.config.coils is not None, "a laboratory without coils"
+        self.coils.tell(serial, values, told + self.config.coils.delay * self.faults.delay)
 
     def advance(self) -> Exposure | None:
         """Go on by a tick; return the exposure that ended with it. Raises PhysicsError."""
         timing = self.config.timing
-        pattern = self._light()
+        pattern = self.light.at(self.now)
+        if pattern is not None and not pattern.any():
+            pattern = None
         before = self.world.snapshot
         power, offset = self._received(pattern, before)
-        after = self.world.advance(power * self.config.projector.full, offset)
+        after = self.world.advance(power * self.config.projector.full, offset, self._field())
         middle = _halfway(before, after)
         self._move_stage(timing.tick)
         phase = self.ticks % timing.period_ticks
@@ -161,14 +150,11 @@ class VirtualSample:
         projected = None if exposure.light is None else self._lit(exposure.light)
         return self._form.frame(exposure.samples, exposure.number, projected)
 
-    def _light(self) -> Pattern | None:
-        """The pattern that lights the sample in this tick; None in the dark."""
-        now = self.now
-        while self._waiting and self._waiting[0].begins <= now + 1e-9:
-            self._shown = self._waiting.popleft()
-        if self._shown is None or now - self._shown.begins > self.timeout:
+    def _field(self) -> FieldCommand | None:
+        if self.config.coils is None:
             return None
-        return self._shown.pattern if self._shown.pattern.any() else None
+        values = self.coils.at(self.now)
+        return coil_field(self.config.coils, values)
 
     def _received(self, pattern: Pattern | None, where: Snapshot) -> tuple[Floats, Floats]:
         if pattern is None:

@@ -7,10 +7,15 @@ import pytest
 from swarmctl.bridge.virtual.camera import VirtualCameraConfig
 from swarmctl.bridge.virtual.lab import virtual_lab
 from swarmctl.bridge.virtual.light import VirtualLightConfig
-from swarmctl.bridge.virtual.sample_config import ProjectorConfig, SampleConfig, TimingConfig
+from swarmctl.bridge.virtual.sample_config import (
+    CoilsConfig,
+    ProjectorConfig,
+    SampleConfig,
+    TimingConfig,
+)
 from swarmctl.core.actuator import Actuator
 from swarmctl.core.species import Placement, Species
-from swarmctl.core.world import Box, Fluid, World
+from swarmctl.core.world import Box, Fluid, GlobalField, World
 from swarmctl.optics.affine import ViewConfig
 from swarmctl.optics.optics_config import (
     CameraConfig,
@@ -23,8 +28,14 @@ LIGHT = Actuator(slope=10.0, threshold=0.1, steering=3.0)
 RADIUS = 2.4
 
 
+FIELD = GlobalField(strength_max=20.0, frequency_max=50.0)
+
+
 def quiet_sample():
-    """Four colloids that nothing but light moves, 16 µm apart, heading along +x."""
+    """Four colloids that nothing but light moves, 16 µm apart, heading along +x.
+
+    There are coils, but no colloid has a moment.
+    """
     places = ((32.0, 32.0), (32.0, 48.0), (48.0, 32.0), (48.0, 48.0))
     swimmers = Species(
         name="janus",
@@ -35,7 +46,12 @@ def quiet_sample():
         placement=Placement(region="points", positions=places, directors=((1.0, 0.0),) * 4),
     )
     return SampleConfig(
-        world=World(box=Box(size=(80.0, 80.0)), species=(swimmers,), fluid=Fluid(temperature=0.0)),
+        world=World(
+            box=Box(size=(80.0, 80.0)),
+            species=(swimmers,),
+            fluid=Fluid(temperature=0.0),
+            field=FIELD,
+        ),
         optics=OpticsConfig(
             view=ViewConfig(pixel_size=0.2, rotation=0.1, centre=(40.0, 40.0)),
             look=JanusConfig(radius=RADIUS),
@@ -47,6 +63,7 @@ def quiet_sample():
             height=256,
             view=ViewConfig(pixel_size=0.25, rotation=-0.4, mirror=True, centre=(42.0, 39.0)),
         ),
+        coils=CoilsConfig(),
         timing=TimingConfig(period=0.05, exposure=0.01, readout=0.01, dropped=0.2),
         seed=1,
     )

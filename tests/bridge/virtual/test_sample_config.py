@@ -7,6 +7,7 @@ import pytest
 from swarmctl.bridge.rig import read_rig
 from swarmctl.bridge.virtual.rig_files import MICROMANAGER_RIG, RIG, cfg_text, write_rig_files
 from swarmctl.bridge.virtual.sample_config import (
+    CoilsConfig,
     SampleConfig,
     TimingConfig,
     bright_spots,
@@ -18,6 +19,8 @@ from swarmctl.core.disturbances import Delay, Disturbances
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.species import Species
 from swarmctl.core.world import Box, World
+
+from .conftest import quiet_sample
 
 
 @pytest.mark.parametrize("config", [SampleConfig(), bright_spots(), SampleConfig().drawn(5)])
@@ -57,6 +60,7 @@ def species(**keys):
         ),
         ({"world": species(actuator=Actuator(spot_radius=3.0))}, "leave spot_radius"),
         ({"world": species(actuator=Actuator(power_max=0.5))}, "power_max must reach"),
+        ({"coils": CoilsConfig()}, "coils need a world with a field"),
     ],
 )
 def test_what_cannot_be_is_refused(changes, what):
@@ -78,7 +82,7 @@ def test_times_that_cannot_be_are_refused(keys, what):
         TimingConfig(**keys)
 
 
-@pytest.mark.parametrize("config", [SampleConfig(), bright_spots()])
+@pytest.mark.parametrize("config", [SampleConfig(), bright_spots(), quiet_sample()])
 def test_rig_files_are_rigs(config, tmp_path):
     config = replace(config, timing=TimingConfig(exposure=0.02))
     write_rig_files(tmp_path, config)
@@ -86,7 +90,11 @@ def test_rig_files_are_rigs(config, tmp_path):
     assert direct.camera.build().spec.exposure == 0.02
     assert direct.camera.address == tmp_path / "address.json"
     assert micromanager.camera.cfg == tmp_path / "camera.cfg"
-    assert direct.outputs[0].driver.build().spec.shape == (512, 512)
+    assert direct.outputs[0].driver.build().spec.shape == (
+        config.projector.height,
+        config.projector.width,
+    )
+    assert ("coils" in [output.name for output in direct.outputs]) == bool(config.coils)
     assert micromanager.outputs[0].driver.build().spec.own_timeout == 0.5
     assert direct.digest != micromanager.digest
 

@@ -13,17 +13,20 @@ import pytest
 
 from swarmctl.bridge.rig import read_rig
 from swarmctl.bridge.virtual.camera import VirtualCameraConfig
+from swarmctl.bridge.virtual.coils import VirtualCoilsConfig
 from swarmctl.bridge.virtual.lab import virtual_lab
-from swarmctl.core.errors import DeviceError
+from swarmctl.core.errors import DeviceError, DeviceTimeoutError
 from swarmctl.core.extras import import_extra
+from swarmctl.records.trajectory import read_trajectory
 from swarmctl.testing.device_suite import check_device
 
-from .conftest import devices
+from .conftest import devices, quiet_sample
 
 
 @pytest.mark.parametrize("mock", [True, False])
 def test_the_devices_keep_the_contract(live_lab, mock):
-    for device in devices(live_lab):
+    coils = VirtualCoilsConfig(address=live_lab.address, own_timeout=0.5).build()
+    for device in (*devices(live_lab), coils):
         report = check_device(device, mock=mock)
         assert report.passed, str(report)
 
@@ -78,6 +81,7 @@ def test_micromanager_sees_a_camera_and_a_light_modulator(live_lab):
         assert first.frame.shape == (256, 256)
         light.show(np.full(light.spec.shape, 200, np.uint8))
         later = [camera.newest(5.0) for _ in range(6)][-1]
+        assert later.number - first.number == round((later.exposed - first.exposed) / 0.05)
         assert later.exposed - first.exposed == pytest.approx(0.3, abs=0.4)
         assert later.frame.mean() - first.frame.mean() == pytest.approx(120 * 200 / 255, rel=0.1)
     finally:
@@ -85,8 +89,54 @@ def test_micromanager_sees_a_camera_and_a_light_modulator(live_lab):
         light.disconnect()
 
 
+def test_a_laboratory_that_slept_goes_on(live_lab):
+    camera, _ = devices(live_lab)
+    camera.connect()
+    camera.start()
+    before = camera.newest(10.0)
+    stalls = live_lab.status()["stalls"]
+    os.kill(live_lab.pid, signal.SIGSTOP)
+    try:
+        while True:  # what had been taken before comes first
+            before = camera.newest(0.5)
+    except DeviceTimeoutError:
+        time.sleep(1.0)
+    finally:
+        os.kill(live_lab.pid, signal.SIGCONT)
+    after = camera.newest(10.0)
+    camera.disconnect()
+    assert after.number > before.number
+    assert after.exposed > before.exposed + 1.0
+    assert live_lab.status()["stalls"] > stalls
+
+
+def test_a_killed_laboratory_is_missed_and_leaves_its_record(tmp_path):
+    with virtual_lab(quiet_sample(), tmp_path) as lab:
+        camera, light = devices(lab)
+        camera.connect()
+        light.connect()
+        camera.start()
+        camera.newest(10.0)
+        socket = Path(json.loads(lab.address.read_text())["socket"])
+        lab.kill()
+        for use in (lambda: camera.newest(1.0), light.safe):
+            with pytest.raises(DeviceError, match="gone"):
+                use()
+        with pytest.raises(DeviceError, match="no virtual laboratory runs there"):
+            lab.status()
+        camera.disconnect()
+        with pytest.raises(DeviceError, match="gone"):
+            light.disconnect()
+    assert not socket.parent.exists()
+    assert not lab.address.exists()
+    assert len(read_trajectory(lab.truth))
+
+
 PARENT = """
 import sys, time
+import swarmctl.bridge.virtual.camera, swarmctl.bridge.virtual.coils
+import swarmctl.bridge.virtual.interlock, swarmctl.bridge.virtual.light
+import swarmctl.bridge.virtual.micromanager
 from swarmctl.bridge.virtual.lab import virtual_lab
 with virtual_lab(folder=sys.argv[1]) as lab:
     assert "jax" not in sys.modules

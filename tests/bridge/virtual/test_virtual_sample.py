@@ -1,4 +1,4 @@
-"""The sample as a function of time: repeatable, delayed as it says, and larger than what is seen."""
+"""The sample as a function of time: repeatable, delayed as it says, larger than what is seen."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from swarmctl.bridge.virtual.faults import SampleFaults
-from swarmctl.bridge.virtual.sample_config import SampleConfig, TimingConfig
+from swarmctl.bridge.virtual.sample_config import CoilsConfig, SampleConfig, TimingConfig
 from swarmctl.bridge.virtual.virtual_sample import VirtualSample
 from swarmctl.core.disturbances import Disturbances, Drift, StageDrift
 from swarmctl.core.species import Species
@@ -14,7 +14,7 @@ from swarmctl.core.world import Box, World
 from swarmctl.optics.affine import ViewConfig
 from swarmctl.optics.optics_config import CameraConfig, OpticsConfig
 
-from .conftest import LIGHT
+from .conftest import FIELD, LIGHT
 
 TICK, DELAY = 0.005, 0.023
 
@@ -22,13 +22,21 @@ TICK, DELAY = 0.005, 0.023
 def crowd():
     """Colloids that a strong flow carries through a small field of view."""
     base = SampleConfig()
-    swimmers = Species(name="janus", count=12, radius=1.0, speed_max=12.0, actuator=LIGHT)
+    swimmers = Species(
+        name="janus",
+        count=12,
+        radius=1.0,
+        speed_max=12.0,
+        actuator=LIGHT,
+        magnetic_moment=0.05,
+    )
     return SampleConfig(
         world=World(
             box=Box(size=(30.0, 30.0)),
             species=(swimmers,),
             contacts=False,
             time_step=TICK,
+            field=FIELD,
             disturbances=Disturbances(drift=Drift(velocity=(20.0, 0.0))),
         ),
         optics=OpticsConfig(
@@ -43,6 +51,7 @@ def crowd():
             height=200,
             delay=DELAY,
         ),
+        coils=CoilsConfig(),
         timing=TimingConfig(tick=TICK, exposure=0.02, jitter=0.003),
         stage=StageDrift(velocity=(0.0, 1.0), diffusion=0.01),
         seed=4,
@@ -90,7 +99,7 @@ def lit_after(sample):
     sample.advance()
     told = sample.now
     sample.show(51, np.full((200, 200), 255, np.uint8), told)
-    while sample.shown_by(sample.now) < 51:
+    while sample.light.serial_at(sample.now) < 51:
         sample.advance()
     return sample.now - told
 
@@ -117,3 +126,18 @@ def test_the_stage_moves_what_is_seen_and_not_what_is_true(samples):
     assert last.stage[1] - first.stage[1] == pytest.approx(steady, abs=5 * np.sqrt(0.02 * steady))
     flow = (last.position - first.position)[:, 1]
     assert abs(flow.mean()) < 0.5  # the fluid flows along x only
+
+
+def test_currents_turn_moments_along_the_field_of_the_coils(samples):
+    # 2 mT turn a moment at m B/γ_r = 4 rad/s; heat leaves √(kT/mB) = 0.2 rad.
+    sample, angle = samples[1], 2.0
+    wanted = 2.0 * np.array([np.cos(angle), np.sin(angle), 0.0])
+    values = np.zeros(10)
+    values[:3] = np.linalg.solve(np.array(CoilsConfig().matrix), wanted)
+    sample.drive(1, values, sample.now)
+    *_, last = run(sample, 600)
+    x, y = last.director.mean(axis=0)
+    assert np.arctan2(y, x) == pytest.approx(angle, abs=0.25)
+    sample.coils.timeout = 0.1
+    run(sample, 1)
+    assert sample.coils.stopped(sample.now)
