@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from swarmctl.core.errors import ConfigError, FrameError, RecordError
+from swarmctl.records import image_ring
 from swarmctl.records.image_process import image_file
 from swarmctl.records.images import ImageConfig, ImageWriter
 from swarmctl.records.ome_tiff import OmeTiff, PlaneFormat
@@ -278,6 +279,26 @@ def test_a_loop_that_is_killed_loses_no_frame_that_it_has_put(tmp_path):
     wait_for(lambda: read(path)[2][-1] >= last)
     assert read(path)[2][-1] in (last, last + 1)
     holds(path, range(read(path)[2][-1] + 1))
+
+
+@ON_LINUX
+def test_without_room_in_memory_a_temporary_file_serves(tmp_path, monkeypatch):
+    tried, true_reserve = [], image_ring._reserve
+
+    def reserve(folder, length):
+        tried.append(folder)
+        if len(tried) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return true_reserve(folder, length)
+
+    monkeypatch.setattr(image_ring, "_reserve", reserve)
+    monkeypatch.setattr(image_ring.tempfile, "gettempdir", lambda: str(tmp_path))
+    path = tmp_path / "sub" / "images.ome.tif"
+    with ImageWriter(path, ImageConfig(**SIZE)) as images:
+        images.put(frame(0), 0.0, 0)
+    assert tried[-1] == tmp_path
+    assert [item.name for item in tmp_path.iterdir()] == ["sub"]
+    holds(path, [0])
 
 
 def test_the_writers_process_needs_no_jax():

@@ -160,10 +160,11 @@ def test_events_and_timing_are_lines_of_json(tmp_path):
     with LabRecorder(tmp_path / "run", SPEC, TABLES) as recorder:
         recorder.event("mode", mode="DRIVE", reason="armed", time=999.0)
         record(recorder)
-        recorder.event("operator", what="stop")
+        recorder.event("operator", what="stop", kind="emergency")
     events = read_metrics(tmp_path / "run" / "events.jsonl")
     assert [event["kind"] for event in events] == ["mode", "operator", "end"]
     assert (events[0]["time"], events[0]["mode"], events[0]["reason"]) == (999.0, "DRIVE", "armed")
+    assert events[1]["kind_"] == "emergency"
     assert events[1]["time"] <= events[2]["time"] < 60
     assert all(event["at"].endswith("+00:00") for event in events)
     timing = read_metrics(tmp_path / "run" / "timing.jsonl")
