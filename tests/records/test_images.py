@@ -15,6 +15,7 @@ import pytest
 from swarmctl.core.errors import ConfigError, FrameError, RecordError
 from swarmctl.records import image_ring
 from swarmctl.records.image_process import image_file
+from swarmctl.records.image_repair import repair_images
 from swarmctl.records.images import ImageConfig, ImageWriter
 from swarmctl.records.ome_tiff import OmeTiff, PlaneFormat
 
@@ -153,7 +154,7 @@ def test_a_kill_between_or_within_any_two_writes_leaves_whole_pages(tmp_path, ca
 
 
 def test_a_file_cut_anywhere_gives_its_whole_pages(tmp_path, caplog):
-    """As after a power cut: the XML counts more pages than there are."""
+    """As after a power cut: the XML counts more pages than there are, until it is repaired."""
     caplog.set_level(logging.CRITICAL)
     path = tmp_path / "images.ome.tif"
     ends = [len(written(k)[0].data) for k in range(1, 5)]
@@ -166,6 +167,16 @@ def test_a_file_cut_anywhere_gives_its_whole_pages(tmp_path, caplog):
             assert len(file.pages) >= whole
             for k in range(whole):
                 np.testing.assert_array_equal(file.pages[k].asarray(), frame(k))
+        actions = repair_images(path)
+        assert actions == (
+            () if whole == 4 else (f"dropped {4 - whole} planes that were not whole",)
+        )
+        holds(path, range(whole))
+        assert repair_images(path) == ()
+    for bad in (data[:100], b"no TIFF at all, but text", b""):
+        path.write_bytes(bad)
+        with pytest.raises(RecordError, match="no whole page"):
+            repair_images(path)
 
 
 def test_a_full_disk_costs_no_earlier_page(tmp_path):
@@ -255,6 +266,7 @@ def test_a_writer_that_is_killed_is_a_fault_and_leaves_what_it_wrote(tmp_path):
 LOOP = """
 import sys
 import numpy as np
+from swarmctl.records.image_repair import repair_images
 from swarmctl.records.images import ImageConfig, ImageWriter
 
 assert "jax" not in sys.modules

@@ -193,6 +193,12 @@ def test_images_share_the_clock_of_the_steps(tmp_path):
     assert numbers == read.observables["image"].tolist()
     np.testing.assert_allclose([plane["DeltaT"] for plane in planes], read.time, atol=1e-6)
     assert RunFolder.open(tmp_path / "run").info["kept"]["images"]["written"] == 4
+    assert describe_run(tmp_path / "run").repairs == ()
+    images = tmp_path / "run" / "images.ome.tif"
+    os.truncate(images, images.stat().st_size - 10)  # as a power cut may
+    [done] = describe_run(tmp_path / "run").repairs
+    assert done == f"{images}: dropped 1 planes that were not whole"
+    assert tifffile.imread(images).shape == (3, 4, 6)
 
 
 @pytest.mark.parametrize("file", ["timing", "events", "trajectory"])
