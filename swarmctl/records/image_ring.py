@@ -8,14 +8,15 @@ it, so that nothing is left of it however they end.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import shutil
 import struct
 import tempfile
 from pathlib import Path
 
 from swarmctl.core.errors import RecordError
-from swarmctl.records.files import cannot_write
 
 STARTING, READY, FAILED, CLOSED = range(4)
 """What the writer says of itself."""
@@ -48,27 +49,22 @@ class Ring:
     @classmethod
     def create(cls, slots: int, frame_bytes: int) -> Ring:
         """Make the shared memory. Raises RecordError if there is not enough of it."""
-        shared = Path("/dev/shm")
-        # A file in memory where there are such; elsewhere one that the system keeps in memory.
-        folder = shared if shared.is_dir() and os.access(shared, os.W_OK) else None
-        handle, name = tempfile.mkstemp(prefix="swarmctl-frames-", dir=folder)
-        path = Path(name)
+        # Files in memory, where there are such and they have room: containers give 64 MB. Then any
+        # temporary file, which the system keeps in memory as long as it can.
+        folders = [Path("/dev/shm"), Path(tempfile.gettempdir())]
         length = ring_bytes(slots, frame_bytes)
-        try:
-            # Without it, too little memory would be a crash when a slot is first used.
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(handle, 0, length)
-            else:
-                os.ftruncate(handle, length)
-        except OSError as error:
-            path.unlink()
-            raise RecordError(
-                f"images: {slots} frames of {frame_bytes / 1e6:.3g} MB need {length / 1e6:.0f} MB "
-                f"of shared memory, which {path.parent} has not. Give fewer slots."
-            ) from cannot_write(path, error)
-        finally:
-            os.close(handle)
-        return cls(path, slots, frame_bytes)
+        failure: OSError | None = None
+        for folder in folders:
+            if folder.is_dir() and os.access(folder, os.W_OK):
+                try:
+                    return cls(_reserve(folder, length), slots, frame_bytes)
+                except OSError as error:
+                    failure = error
+        raise RecordError(
+            f"images: {slots} frames of {frame_bytes / 1e6:.3g} MB need {length / 1e6:.0f} MB of "
+            f"shared memory, for which there is no room in {' or '.join(map(str, folders))}. Give "
+            "fewer slots."
+        ) from failure
 
     def unlink(self) -> None:
         """Take the name away; who holds the memory keeps it."""
@@ -127,6 +123,25 @@ class Ring:
         if written:
             self._numbers[_WRITTEN] += 1
         self._numbers[_TAKEN] += 1
+
+
+def _reserve(folder: Path, length: int) -> Path:
+    """Make a file of this length, whose bytes are there. Raises OSError."""
+    if shutil.disk_usage(folder).free < length:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    handle, name = tempfile.mkstemp(prefix="swarmctl-frames-", dir=folder)
+    try:
+        # Otherwise too little memory would be a crash when a slot is first used.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle, 0, length)
+        else:
+            os.ftruncate(handle, length)
+    except OSError:
+        os.unlink(name)
+        raise
+    finally:
+        os.close(handle)
+    return Path(name)
 
 
 def ring_bytes(slots: int, frame_bytes: int) -> int:

@@ -187,17 +187,21 @@ class LabRecorder:
             },
         }
 
-    def event(self, kind: str, time: float | None = None, **details: Any) -> None:
+    def event(self, kind: str, /, time: float | None = None, **details: Any) -> None:
         """Record that something happened, such as event("mode", mode="SAFE", reason="...").
 
         Args:
             kind: one word.
             time: s of the run's clock; now if left out.
-            details: plain data.
+            details: plain data; what is called `kind` or `at` gets a line below behind it.
         """
-        moment = self.now() if time is None else time
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._keep(lambda: self._events.write({"time": moment, "at": at, "kind": kind, **details}))
+        row = {
+            "time": self.now() if time is None else time,
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "kind": kind,
+        }
+        more = {f"{name}_" if name in row else name: value for name, value in details.items()}
+        self._keep(lambda: self._events.write({**row, **more}))
 
     def _keep(self, write: Any) -> None:
         """Write; a disk that refuses is a fault, anything else is the caller's mistake."""

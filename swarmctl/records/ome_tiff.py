@@ -141,7 +141,7 @@ class OmeTiff:
         size = _directory_bytes(len(_tags(self._form, 0, 0, (0, 0))))
         self._xml_at = _FIRST + size
         text = bytearray(self._xml)
-        text[self._count_at : self._count_at + _COUNT_BYTES] = _count(1)
+        text[self._count_at : self._count_at + _COUNT_BYTES] = count_text(1)
         text[self._planes_at : self._planes_at + PLANE_BYTES] = self._element(0, time)
         text += b"\0"
         start = _aligned(self._xml_at + len(text))
@@ -167,7 +167,7 @@ class OmeTiff:
         element, place = self._element(self.count, time), self.count * PLANE_BYTES
         self._file.write_at(element[1:], self._xml_at + self._planes_at + place + 1)
         self._file.write_at(element[:1], self._xml_at + self._planes_at + place)
-        self._file.write_at(_count(self.count + 1), self._xml_at + self._count_at)
+        self._file.write_at(count_text(self.count + 1), self._xml_at + self._count_at)
         self._link = begin + size - 8
         self._end = _aligned(start + len(pixels))
 
@@ -182,8 +182,8 @@ class OmeTiff:
         self._file.close()
 
 
-def _count(count: int) -> bytes:
-    # Blanks after it, so that a larger number needs no more room.
+def count_text(count: int) -> bytes:
+    """The attribute with the count of planes; blanks after it leave room for a larger number."""
     return f'SizeT="{count}"'.encode().ljust(_COUNT_BYTES)
 
 

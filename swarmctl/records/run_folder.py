@@ -15,6 +15,7 @@ from typing import Any
 from swarmctl.core.config import dump_toml
 from swarmctl.core.errors import RecordError, RunFolderError
 from swarmctl.records.files import TEMPORARY_SUFFIX, FileLock, write_json_atomic, write_text_atomic
+from swarmctl.records.image_repair import repair_images
 from swarmctl.records.metrics import read_metrics
 from swarmctl.records.provenance import describe_process, find_seeds, utc_now
 from swarmctl.records.trajectory import find_journals, repair
@@ -314,7 +315,7 @@ def _short(value: Any) -> str:
 
 
 def describe_run(path: str | Path) -> RunSummary:
-    """Say how a run stands; if nobody is at work in it, repair its trajectories.
+    """Say how a run stands; if nobody is at work in it, repair its trajectories and images.
 
     Raises RunFolderError as `RunFolder.open`, and RecordError for records that cannot be read.
     """
@@ -331,6 +332,11 @@ def describe_run(path: str | Path) -> RunSummary:
             repairs += [
                 f"{journal.parent / report.path.name}: {action}" for action in report.actions
             ]
+        for images in sorted(run.path.glob("*.ome.tif")):
+            try:
+                repairs += [f"{images}: {action}" for action in repair_images(images)]
+            except RecordError as error:
+                repairs.append(f"not possible: {error}")
     rows = read_metrics(run.metrics) if run.metrics.exists() else []
     return RunSummary(
         path=run.path,

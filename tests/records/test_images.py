@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from swarmctl.core.errors import ConfigError, FrameError, RecordError
+from swarmctl.records import image_ring
 from swarmctl.records.image_process import image_file
+from swarmctl.records.image_repair import repair_images
 from swarmctl.records.images import ImageConfig, ImageWriter
 from swarmctl.records.ome_tiff import OmeTiff, PlaneFormat
 
@@ -152,7 +154,7 @@ def test_a_kill_between_or_within_any_two_writes_leaves_whole_pages(tmp_path, ca
 
 
 def test_a_file_cut_anywhere_gives_its_whole_pages(tmp_path, caplog):
-    """As after a power cut: the XML counts more pages than there are."""
+    """As after a power cut: the XML counts more pages than there are, until it is repaired."""
     caplog.set_level(logging.CRITICAL)
     path = tmp_path / "images.ome.tif"
     ends = [len(written(k)[0].data) for k in range(1, 5)]
@@ -165,6 +167,16 @@ def test_a_file_cut_anywhere_gives_its_whole_pages(tmp_path, caplog):
             assert len(file.pages) >= whole
             for k in range(whole):
                 np.testing.assert_array_equal(file.pages[k].asarray(), frame(k))
+        actions = repair_images(path)
+        assert actions == (
+            () if whole == 4 else (f"dropped {4 - whole} planes that were not whole",)
+        )
+        holds(path, range(whole))
+        assert repair_images(path) == ()
+    for bad in (data[:100], b"no TIFF at all, but text", b""):
+        path.write_bytes(bad)
+        with pytest.raises(RecordError, match="no whole page"):
+            repair_images(path)
 
 
 def test_a_full_disk_costs_no_earlier_page(tmp_path):
@@ -254,6 +266,7 @@ def test_a_writer_that_is_killed_is_a_fault_and_leaves_what_it_wrote(tmp_path):
 LOOP = """
 import sys
 import numpy as np
+from swarmctl.records.image_repair import repair_images
 from swarmctl.records.images import ImageConfig, ImageWriter
 
 assert "jax" not in sys.modules
@@ -278,6 +291,26 @@ def test_a_loop_that_is_killed_loses_no_frame_that_it_has_put(tmp_path):
     wait_for(lambda: read(path)[2][-1] >= last)
     assert read(path)[2][-1] in (last, last + 1)
     holds(path, range(read(path)[2][-1] + 1))
+
+
+@ON_LINUX
+def test_without_room_in_memory_a_temporary_file_serves(tmp_path, monkeypatch):
+    tried, true_reserve = [], image_ring._reserve
+
+    def reserve(folder, length):
+        tried.append(folder)
+        if len(tried) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return true_reserve(folder, length)
+
+    monkeypatch.setattr(image_ring, "_reserve", reserve)
+    monkeypatch.setattr(image_ring.tempfile, "gettempdir", lambda: str(tmp_path))
+    path = tmp_path / "sub" / "images.ome.tif"
+    with ImageWriter(path, ImageConfig(**SIZE)) as images:
+        images.put(frame(0), 0.0, 0)
+    assert tried[-1] == tmp_path
+    assert [item.name for item in tmp_path.iterdir()] == ["sub"]
+    holds(path, [0])
 
 
 def test_the_writers_process_needs_no_jax():

@@ -160,10 +160,11 @@ def test_events_and_timing_are_lines_of_json(tmp_path):
     with LabRecorder(tmp_path / "run", SPEC, TABLES) as recorder:
         recorder.event("mode", mode="DRIVE", reason="armed", time=999.0)
         record(recorder)
-        recorder.event("operator", what="stop")
+        recorder.event("operator", what="stop", kind="emergency")
     events = read_metrics(tmp_path / "run" / "events.jsonl")
     assert [event["kind"] for event in events] == ["mode", "operator", "end"]
     assert (events[0]["time"], events[0]["mode"], events[0]["reason"]) == (999.0, "DRIVE", "armed")
+    assert events[1]["kind_"] == "emergency"
     assert events[1]["time"] <= events[2]["time"] < 60
     assert all(event["at"].endswith("+00:00") for event in events)
     timing = read_metrics(tmp_path / "run" / "timing.jsonl")
@@ -192,6 +193,12 @@ def test_images_share_the_clock_of_the_steps(tmp_path):
     assert numbers == read.observables["image"].tolist()
     np.testing.assert_allclose([plane["DeltaT"] for plane in planes], read.time, atol=1e-6)
     assert RunFolder.open(tmp_path / "run").info["kept"]["images"]["written"] == 4
+    assert describe_run(tmp_path / "run").repairs == ()
+    images = tmp_path / "run" / "images.ome.tif"
+    os.truncate(images, images.stat().st_size - 10)  # as a power cut may
+    [done] = describe_run(tmp_path / "run").repairs
+    assert done == f"{images}: dropped 1 planes that were not whole"
+    assert tifffile.imread(images).shape == (3, 4, 6)
 
 
 @pytest.mark.parametrize("file", ["timing", "events", "trajectory"])
