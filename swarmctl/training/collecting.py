@@ -239,22 +239,21 @@ class Collector:
         cut = last and not finished and not self._waits
         done = finished or cut
         renewed = np.asarray(swarm.identity) != np.asarray(before.identity)
-        zero = np.zeros((), reward.dtype)
-        outcome = Outcome(
-            reward=reward,
-            acted=acted,
-            terminated=terminated,
-            truncated=np.asarray(bool(truncated) or cut),
-            done=np.asarray(done),
+        found = {
+            "reward": reward,
+            "acted": acted,
+            "terminated": terminated,
+            "truncated": bool(truncated) or cut,
+            "done": done,
             # Of an episode that was cut short the return says nothing.
-            counted=np.asarray(fault is None and not cut),
-            renewed=renewed | done,
-            final=now.observation,
-            measured=np.asarray(self._measure(swarm)) if done else zero,
-            failed=np.asarray(False),
-        )
-        one: Outcome = jax.tree.map(lambda leaf: leaf[None], outcome)
-        return one, fault
+            "counted": fault is None and not cut,
+            "renewed": renewed | done,
+            "final": now.observation,
+            "measured": self._measure(swarm) if done else np.zeros((), reward.dtype),
+            "failed": False,
+        }
+        rows: dict[str, Any] = {name: np.asarray(value)[None] for name, value in found.items()}
+        return Outcome(**rows), fault
 
     def _arrive(self, stream: Stream, order: Order) -> _Position | None:
         """Come to where a stream is, by deciding once more as it did; None between episodes, and
@@ -263,7 +262,7 @@ class Collector:
         decided, begun = int(stream.decided[0]), int(stream.begun[0])
         if not decided:
             return None
-        here, action = self._now, stream.action[0]
+        here, action = self._now, np.asarray(stream.action[0])
         if (
             here is not None
             and (here.seed, here.number, here.begun) == (order.seed, order.number, begun)
@@ -291,16 +290,16 @@ class Collector:
         self, stream: Stream, now: _Position | None, minds: Any, earned: Any, begun: int
     ) -> Stream:
         """The stream that leads to where the engine is now."""
-        none = np.zeros_like
-        return Stream(
-            minds=jax.tree.map(np.asarray, minds),
-            observation=none(stream.observation) if now is None else now.observation[None],
-            earned=np.asarray(earned),
-            begun=np.full_like(stream.begun, begun),
-            decided=np.full_like(stream.decided, 0 if now is None else now.decided),
-            action=none(stream.action) if now is None else now.action[None].copy(),
-            progress=none(stream.progress) if now is None else now.progress[None].copy(),
-        )
+        left: dict[str, Any] = {
+            name: np.zeros_like(getattr(stream, name))
+            for name in ("observation", "decided", "action", "progress")
+        }
+        if now is not None:
+            left = {
+                name: np.array(getattr(now, name), leaf.dtype)[None] for name, leaf in left.items()
+            }
+        left |= {"earned": np.asarray(earned), "begun": np.full_like(stream.begun, begun)}
+        return Stream(minds=jax.tree.map(np.asarray, minds), **left)
 
 
 @dataclass

@@ -18,6 +18,8 @@ from swarmctl.training.figures import mean_rewards
 from swarmctl.training.members import Group, Member, Mind
 
 Array = jax.Array
+Known = tuple[Array, Array, Array, Array, Any]
+"""What is known of decisions when they are made: the first five of `Steps`, in their order."""
 
 
 @pytree
@@ -116,7 +118,7 @@ class Decisions:
         looked: tuple[SwarmState | None, Space],
         minds: tuple[Mind, ...],
         key: Array,
-    ) -> tuple[Array, tuple[Mind, ...], tuple[tuple[Any, ...], ...]]:
+    ) -> tuple[Array, tuple[Mind, ...], tuple[Known, ...]]:
         """Decide for B swarms.
 
         `seen` are the observations [B,N,F] and who is in the episode, bool [B,N]; `looked` the
@@ -147,7 +149,7 @@ class Decisions:
         self,
         members: tuple[Member, ...],
         thought: tuple[Mind, ...],
-        known: tuple[tuple[Any, ...], ...],
+        known: tuple[Known, ...],
         outcome: Outcome,
         earned: Array,
     ) -> tuple[tuple[Mind, ...], Array, tuple[Steps, ...], dict[str, Array]]:
@@ -218,6 +220,7 @@ def _follow(
     """Actions [B,N] and memory of an agent that does not learn."""
     agent, (swarms, space) = group.agent, looked
     assert agent is not None
+    assert swarms is not None
 
     def act(swarm: SwarmState, seen: Array, memory: Any, key: Array) -> tuple[Any, Any]:
         return agent.act(AgentInputs(swarm, seen, space), memory, key)

@@ -37,8 +37,10 @@ class TrainingConfig:
     )
 
     def __post_init__(self) -> None:
-        if min(self.updates, self.checkpoint_every, self.workers) < 1:
-            raise ConfigError("training: updates, checkpoint_every and workers must be at least 1.")
+        if self.updates < 1 or self.checkpoint_every < 1:
+            raise ConfigError("training: updates and checkpoint_every must be at least 1.")
+        if self.workers < 1:
+            raise ConfigError(f"training: workers must be at least 1, got {self.workers}.")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise ConfigError(
                 f"training: seeds must be different numbers from 0 on, got {self.seeds}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -81,7 +82,8 @@ class Improver:
         `steps` have leading axes [K T,W,n]; `last` are the observations [W,N,F] after them and the
         memories [W,n,H] of the policies; `before` their memories [K,W,n,H] before every rollout.
         """
-        improved, figures = [], {}
+        improved: list[Member] = []
+        figures: dict[str, Array] = {}
         for index, group in enumerate(self.learning):
             seen = group.rows(last[0]), last[1][index]
             batch = self._batch(members[index], steps[index], seen, before[index])
@@ -106,20 +108,16 @@ class Improver:
         )
         count = len(value) // self.config.rollout
         recurrent = policy.cell is not None
-        renewed = _side_by_side(steps.renewed, count)
+        fold = partial(_side_by_side, count=count)
+        renewed = fold(steps.renewed)
         return Batch(
-            *(
-                jax.tree.map(lambda x: _side_by_side(x, count), values)
-                for values in (
-                    steps.observation,
-                    steps.action,
-                    steps.log_prob,
-                    advantage,
-                    advantage + value,
-                    steps.weight,
-                    steps.noise,
-                )
-            ),
+            fold(steps.observation),
+            fold(steps.action),
+            fold(steps.log_prob),
+            fold(advantage),
+            fold(advantage + value),
+            fold(steps.weight),
+            jax.tree.map(fold, steps.noise),
             before.reshape(1, -1, *before.shape[2:]) if recurrent else (),
             jnp.concatenate([jnp.zeros_like(renewed[:1]), renewed[:-1]]) if recurrent else None,
         )
