@@ -1,4 +1,4 @@
-"""Coverage of system identification: how often 95 % intervals hold the truth of hidden laboratories.
+"""Coverage of identification: how often 95 % intervals hold the truth of hidden laboratories.
 
     python benchmarks/identification.py --json docs/data/identification.json
 
