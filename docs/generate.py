@@ -109,6 +109,8 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def _kind(text: str) -> str:
     """The type of a key in words."""
     text = text.replace("None | ", "").replace(" | None", "")
+    text = re.sub(r"(float \| )?swarmctl\.core\.randomise\.Normal \|.*\.Uniform", "spread", text)
+    text = text.replace("swarmctl.core.randomise.SpeciesRange", "table")
     if match := re.fullmatch(r"Literal\[(.*)\]", text):
         return match[1].replace("'", "`").replace("`, `", "`, `")
     text = re.sub(r"tuple\[(\w+), \.\.\.\]", r"list of \1", text)
@@ -142,12 +144,18 @@ def _keys_of(config_class: type[Any]) -> str:
 
 
 def keys(name: str) -> str:
-    """Keys of a registered scenario, agent or engine, or of training."""
+    """Keys of a registered scenario, agent or engine, of training, or of what is randomised."""
     from swarmctl.core import registry
+    from swarmctl.core.randomise import Randomise, SpeciesRange
     from swarmctl.training.experiment import TrainingConfig
 
-    if name == "training":
-        return _keys_of(TrainingConfig)
+    plain = {
+        "training": TrainingConfig,
+        "randomise": Randomise,
+        "randomise.species": SpeciesRange,
+    }
+    if name in plain:
+        return _keys_of(plain[name])
     if name in registry.engines:
         return _keys_of(registry.engines[name].load().config_class)
     kind = registry.scenarios if name in registry.scenarios else registry.agents

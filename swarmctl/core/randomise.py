@@ -247,7 +247,8 @@ def middle_world(
 def _species(
     world: World, species: Species, entry: SpeciesRange, pick: Callable[[Spread], float]
 ) -> Species:
-    where, changes = f"randomise: species {species.name!r}", {}
+    where = f"randomise: species {species.name!r}"
+    changes: dict[str, Any] = {}
     for name in ("speed_gain", "turn_gain"):
         if (spread := getattr(entry, name)) is not None:
             changes[name] = pick(spread)
@@ -262,7 +263,7 @@ def _species(
         if species.uniaxial:
             raise ConfigError(f"{where}: {name} can be given of spheres only.")
         changes[friction] = thermal / pick(spread)
-    light = {
+    light: dict[str, Any] = {
         name: pick(spread)
         for name in ("slope", "threshold", "steering")
         if (spread := getattr(entry, name)) is not None

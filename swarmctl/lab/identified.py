@@ -184,12 +184,15 @@ class Identified:
                 f"species {fit.name}: {fit.colloids} colloids, {fit.time:.0f} colloid-seconds, "
                 f"headings {'seen' if fit.heading_seen else 'not seen'}"
             )
+            untold: dict[str, list[str]] = {}
             for q in fit.quantities:
                 if q.value is None:
-                    lines.append(f"  {q.name:<21} not identified: {q.reason}")
+                    untold.setdefault(q.reason, []).append(q.name)
                     continue
                 interval = f"[{q.low:.4g}, {q.high:.4g}]"
                 lines.append(f"  {q.name:<21} {q.value:>10.4g}  {interval} {q.unit}".rstrip())
+            for reason, names in untold.items():
+                lines.append(f"  not identified: {', '.join(names)}: {reason}")
             for check in fit.checks:
                 if not check.passed:
                     lines.append(

@@ -120,6 +120,7 @@ def _species(
         )
     response = _response(parts, stretches, options)
     fit: Fit | MotionFit
+    checks: tuple[Check, ...]
     if stretches.heading is None:
         fit, checks = fit_unseen(response, options.longest_delay), ()
     else:

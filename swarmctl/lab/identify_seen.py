@@ -152,7 +152,7 @@ def _least_squares(response: Response, values: Values) -> tuple[float, dict[str,
     assert s.heading is not None
     director = response.directors(values, s.heading[s.node], s.turn)
     ways = {
-        name: response.swim(values | {"speed_gain": 0.0, "slope": 0.0, name: 1.0}, director)
+        name: response.swim({**values, "speed_gain": 0.0, "slope": 0.0, name: 1.0}, director)
         for name in ("speed_gain", "slope")
         if name in values
     }

@@ -94,8 +94,8 @@ def true_motion(params: MotionParams) -> MotionParams:
             changes |= {
                 name: getattr(params, name) * jnp.maximum(jnp.abs(gain), 1) for name in names
             }
-    between = ("actuator", "disturbances", "speed_gain", "turn_gain")
-    return dataclasses.replace(params, **dict.fromkeys(between), **changes)
+    changes |= dict.fromkeys(("actuator", "disturbances", "speed_gain", "turn_gain"))
+    return dataclasses.replace(params, **changes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -78,7 +78,7 @@ def with_numbers(
         changes[friction] = put(getattr(params, friction), name, params.thermal_energy)
     if params.actuator is not None:
         light = ("slope", "threshold", "steering")
-        parts = {name: put(getattr(params.actuator, name), name) for name in light}
+        parts: dict[str, Any] = {name: put(getattr(params.actuator, name), name) for name in light}
         changes["actuator"] = dataclasses.replace(params.actuator, **parts)
     if params.disturbances is not None:
         changes["disturbances"] = _disturbed(params.disturbances, numbers, interval)

@@ -36,7 +36,8 @@ def env_axes(env: SwarmEnv, randomise: Randomise | None) -> Any:
     scenario = env.scenario
     check_stiffness(middle_world(scenario.world, randomise, scenario.control_interval, extreme))
     axes = drawn_axes(params, scenario.world, randomise, scenario.control_interval)
-    return EnvParams(axes, None)
+    nothing: Any = None
+    return EnvParams(axes, nothing)
 
 
 def draw_env_params(

@@ -59,6 +59,7 @@ ACTS_IN = {
     "constant-heading": ("ReachGoal-v0",),
     "follow-goal": ("Gather-v0",),
     "evolution": ("ChemotaxisContinuous-v0",),
+    "excite": ("Swirl-v0",),
     "gradient-climber": CHEMOTAXIS,
     "lavergne": ("GroupFormation-v0",),
     "lymburn": ("Swirl-v0",),
