@@ -33,7 +33,7 @@ VERBS: dict[str, tuple[type[Any], str]] = {
 
 LAB_VERBS: dict[str, tuple[str, str]] = {
     "devices": ("swarmctl.lab.configs:DevicesConfig", "swarmctl.lab.devices:devices"),
-    "check": ("swarmctl.lab.configs:CheckRigConfig", "swarmctl.lab.check:check"),
+    "check": ("swarmctl.lab.check:CheckRigConfig", "swarmctl.lab.check:check_rig"),
     "calibrate": (
         "swarmctl.lab.calibrate_config:CalibrateConfig",
         "swarmctl.lab.calibrate:calibrate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,7 +52,11 @@ class Calibrated:
     picture: Path
 
 
-def calibrate(config: CalibrateConfig, parts: Parts | None = None) -> Calibrated:
+def calibrate(
+    config: CalibrateConfig,
+    parts: Parts | None = None,
+    say: Callable[[str], None] = print,
+) -> Calibrated:
     """Calibrate parts of a rig, keep the rest of its calibration, and write file and report.
 
     Spots are projected and pulses of light are given within the limits of the rig, and within the
@@ -82,6 +86,7 @@ def calibrate(config: CalibrateConfig, parts: Parts | None = None) -> Calibrated
     path.with_suffix(".txt").write_text(text, encoding="utf-8")
     picture = path.with_suffix(".png")
     draw_report(picture, calibration, findings)
+    say(f"{text}\nreport: {picture}")
     return Calibrated(calibration, path, text, picture)
 
 

@@ -76,7 +76,11 @@ class RigReport:
         return "\n".join([*rows, f"{good} of {len(self.findings)} passed"])
 
 
-def check_rig(config: CheckRigConfig, parts: Parts | None = None) -> RigReport:
+def check_rig(
+    config: CheckRigConfig,
+    parts: Parts | None = None,
+    say: Callable[[str], None] = print,
+) -> RigReport:
     """Look at a rig and say of everything whether it is well, and why not.
 
     Outputs are connected, which brings them to their safe values, and let go of again; nothing
@@ -84,11 +88,16 @@ def check_rig(config: CheckRigConfig, parts: Parts | None = None) -> RigReport:
     left out. `parts` stand in for what the rig file names. Raises nothing of a rig that is wrong:
     it is in the report.
     """
+    report = RigReport(tuple(_findings(config, parts or Parts())))
+    say(str(report))
+    return report
+
+
+def _findings(config: CheckRigConfig, parts: Parts) -> list[Finding]:
     findings: list[Finding] = []
-    parts = parts or Parts()
     rig = _try(findings, "file", lambda: _file(config, parts))
     if rig is None:
-        return RigReport(tuple(findings))
+        return findings
     findings += _outputs(rig)
     findings += _timing(rig)
     calibration = _try(findings, "calibration", lambda: _calibration(rig, parts))
@@ -104,7 +113,7 @@ def check_rig(config: CheckRigConfig, parts: Parts | None = None) -> RigReport:
     finally:
         camera.stop()
         camera.disconnect()
-    return RigReport(tuple(findings))
+    return findings
 
 
 class _Fault(SwarmctlError):

@@ -47,7 +47,15 @@ def demo(config: LabDemoConfig, say: Callable[[str], None] = print) -> RunResult
         say("starting the virtual laboratory")
         lab = stack.enter_context(virtual_lab(sample, folder))
         rig = lab.micromanager_rig if config.micromanager else lab.rig
-        calibrate(CalibrateConfig(rig=rig, operator=OPERATOR), say)
+        view = sample.optics.view
+        calibration = CalibrateConfig(
+            rig=rig,
+            operator=OPERATOR,
+            radius=scenario.world.species[0].radius,
+            pixel_size=view.pixel_size,
+            rotation=view.rotation,
+        )
+        calibrate(calibration, say=say)
         return run(
             RunConfig(
                 rig=rig,

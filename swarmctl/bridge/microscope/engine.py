@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from typing import Any
 
 import jax
@@ -157,6 +158,9 @@ class MicroscopeEngine(Engine):
         Raises ArmingError with every reason against it.
         """
         self.open()
+        # A collection of garbage takes longer than a heartbeat, once programs are compiled.
+        gc.collect()
+        gc.freeze()
         bench = Bench(
             self._camera, self._gatekeeper, self.rig, self.clock,
             self.config.heartbeat, self.config.frame_timeout, self._hands.number,
@@ -224,8 +228,9 @@ class MicroscopeEngine(Engine):
         `status.info` holds `limited` bool [N], whose request was cut; `interval` s, and `late` s by
         which it was too long, `missed_deadline` if by more than a frame; `dropped` frames;
         `left_out`, colloids without a slot; `found`; `orders`, how many of them were `confirmed`
-        and how many `unsent`, as the output was busy or at rest; `dry`; `latency`, s by name. Raises CommandError, CapabilityError, and
-        SwarmctlError before the first reset and after a fault.
+        and how many `unsent`, as the output was busy or at rest; `dry`; `latency`, s by name.
+        Raises CommandError, CapabilityError, and SwarmctlError before the first reset and after a
+        fault.
         """
         if not self._running:
             raise SwarmctlError(
