@@ -41,7 +41,7 @@ class VirtualCoilsConfig:
         None, "without a write for so long all currents stop; never if left out", "s"
     )
     latency: float = key(0.015, "usual time until currents flow", "s")
-    patience: float = key(1.0, "longest time until currents flow", "s")
+    patience: float = key(2.0, "longest time until currents flow", "s")
 
     def __post_init__(self) -> None:
         require_positive(

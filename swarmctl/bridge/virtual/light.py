@@ -35,7 +35,7 @@ class VirtualLightConfig:
         None, "without a pattern for so long the light itself turns dark; never if left out", "s"
     )
     latency: float = key(0.02, "usual time until a pattern is shown", "s")
-    patience: float = key(1.0, "longest time until a pattern is shown", "s")
+    patience: float = key(2.0, "longest time until a pattern is shown", "s")
 
     def __post_init__(self) -> None:
         require_positive("virtual-light", patience=self.patience)

@@ -179,6 +179,7 @@ class SampleProcess:
         elif asked == "faults":
             now = asdict(self.sample.faults) | dict(message.get("faults", {}))
             self.sample.set_faults(build(type(self.sample.faults), now))
+            self._tell()
         elif asked == "end":
             self.stop()
         elif asked == "status":

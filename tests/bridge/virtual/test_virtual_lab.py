@@ -220,7 +220,6 @@ def test_the_interlock_is_seen(lockstep_lab):
     interlock.connect()
     assert interlock.closed()
     lockstep_lab.set_faults(interlock_open=True)
-    lockstep_lab.status()  # what is answered later was told later
     assert not interlock.closed()
     lockstep_lab.set_faults(interlock_open=False)
     interlock.disconnect()

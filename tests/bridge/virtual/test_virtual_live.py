@@ -35,13 +35,16 @@ def test_frames_have_the_times_at_which_they_were_taken(live_lab):
     camera, _ = devices(live_lab)
     camera.connect()
     camera.start()
-    began = time.monotonic()
+    began, stalls = time.monotonic(), live_lab.status()["stalls"]
     shots = [camera.newest(5.0) for _ in range(10)]
     camera.disconnect()
     numbers = np.array([shot.number for shot in shots])
     exposed = np.array([shot.exposed for shot in shots])
     assert (np.diff(numbers) >= 1).all()
-    assert np.diff(exposed) == pytest.approx(0.05 * np.diff(numbers), abs=1e-6)
+    slack = np.diff(exposed) - 0.05 * np.diff(numbers)
+    assert (slack > -1e-6).all()
+    if live_lab.status()["stalls"] == stalls:  # else the machine held it up for a second
+        assert slack == pytest.approx(0.0, abs=1e-6)
     for shot in shots:
         assert shot.exposed + 0.005 + 0.01 <= shot.received <= time.monotonic()
         assert not shot.frame.flags.writeable
@@ -79,11 +82,14 @@ def test_micromanager_sees_a_camera_and_a_light_modulator(live_lab):
         camera.start()
         first = camera.newest(5.0)
         assert first.frame.shape == (256, 256)
-        light.show(np.full(light.spec.shape, 200, np.uint8))
-        later = [camera.newest(5.0) for _ in range(6)][-1]
-        assert later.number - first.number == round((later.exposed - first.exposed) / 0.05)
-        assert later.exposed - first.exposed == pytest.approx(0.3, abs=0.4)
-        assert later.frame.mean() - first.frame.mean() == pytest.approx(120 * 200 / 255, rel=0.1)
+        brighter = []
+        for _ in range(8):  # on a busy machine the light may time out between two frames
+            light.show(np.full(light.spec.shape, 200, np.uint8))
+            later = camera.newest(5.0)
+            brighter.append(later.frame.mean() - first.frame.mean())
+        assert max(brighter) == pytest.approx(120 * 200 / 255, rel=0.1)
+        # A laboratory that stood still has taken no frames meanwhile.
+        assert 8 <= later.number - first.number <= round((later.exposed - first.exposed) / 0.05)
     finally:
         camera.disconnect()
         light.disconnect()
