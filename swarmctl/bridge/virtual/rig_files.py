@@ -76,7 +76,13 @@ def _rig(config: SampleConfig, camera: dict[str, Any], light: dict[str, Any]) ->
 
 def _supervisor() -> dict[str, Any]:
     """Criteria with room for a machine that simulates the sample and runs the loop besides."""
-    return {"expiry": "0.25 s", "silence": "0.2 s", "frame_latency": "0.1 s"}
+    return {
+        "expiry": "0.3 s",
+        "silence": "0.3 s",
+        "frame_latency": "0.1 s",
+        "frame_periods": 4.0,
+        "interlock_age": "0.5 s",
+    }
 
 
 def _camera(config: SampleConfig) -> dict[str, Any]:
