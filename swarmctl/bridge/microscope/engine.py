@@ -224,8 +224,9 @@ class MicroscopeEngine(Engine):
         `status.info` holds `limited` bool [N], whose request was cut; `interval` s, and `late` s by
         which it was too long, `missed_deadline` if by more than a frame; `dropped` frames;
         `left_out`, colloids without a slot; `found`; `orders`, how many of them were `confirmed`
-        and how many `unsent`, as the output was busy or at rest; `dry`; `latency`, s by name. Raises CommandError, CapabilityError, and
-        SwarmctlError before the first reset and after a fault.
+        and how many `unsent`, as the output was busy or at rest; `dry`; `latency`, s by name.
+        Raises CommandError, CapabilityError, and SwarmctlError before the first reset and after a
+        fault.
         """
         if not self._running:
             raise SwarmctlError(
