@@ -48,7 +48,7 @@ class Gatekeeper(ABC):
 
     @abstractmethod
     def arm(self, operator: str, evidence: Evidence | None) -> None:
-        """Let a person arm it: CONFIGURED → ARMED.
+        """Let a person arm it: CONFIGURED → ARMED, or ARMED → ARMED after probing.
 
         `evidence` may be None for what calibration itself needs: then outputs obey the narrower
         limits of the rig's section for probing. Raises ArmingError, saying every reason.

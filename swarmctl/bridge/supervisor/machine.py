@@ -202,7 +202,10 @@ class StateMachine:
         if late:
             self._book.refuse(order, f"the order {late}", self._operator)
             return
-        taken = self._take(saw_order(self._seen, order, self._watch, now), now)
+        # Probing may begin on an empty glass.
+        least = 0 if self._narrow else self._watch.least_found
+        watch = replace(self._watch, least_found=least)
+        taken = self._take(saw_order(self._seen, order, watch, now), now)
         wrong = self._wrong(order) if taken else ""
         if wrong:
             self.trip(Trip(wrong, now), now)
@@ -294,19 +297,19 @@ class StateMachine:
             self._reply(number, f"{self._passage.verb} is not done yet")
             return
         expected = {
-            "open": Standing.DISCONNECTED,
-            "arm": Standing.CONFIGURED,
-            "activate": Standing.ARMED,
-            "clear": Standing.FAULT,
+            "open": (Standing.DISCONNECTED,),
+            "arm": (Standing.CONFIGURED, Standing.ARMED),
+            "activate": (Standing.ARMED,),
+            "clear": (Standing.FAULT,),
         }
         if verb not in expected:
             raise LinkError(f"the request {verb!r} is not known.")
-        if self.standing is not expected[verb]:
+        if self.standing not in expected[verb]:
             fault = f" ({self._latch.reason})" if self._latch.reason else ""
             self._reply(
                 number,
                 f"the hardware is {self.standing.name}{fault}; to {verb} it has to be "
-                f"{expected[verb].name}",
+                f"{expected[verb][0].name}",
             )
         elif verb == "arm":
             self._arm(number, operator, fields, now)
