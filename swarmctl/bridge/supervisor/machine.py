@@ -202,7 +202,10 @@ class StateMachine:
         if late:
             self._book.refuse(order, f"the order {late}", self._operator)
             return
-        taken = self._take(saw_order(self._seen, order, self._watch, now), now)
+        # Probing may begin on an empty glass.
+        least = 0 if self._narrow else self._watch.least_found
+        watch = replace(self._watch, least_found=least)
+        taken = self._take(saw_order(self._seen, order, watch, now), now)
         wrong = self._wrong(order) if taken else ""
         if wrong:
             self.trip(Trip(wrong, now), now)

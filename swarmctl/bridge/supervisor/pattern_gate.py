@@ -16,7 +16,13 @@ from swarmctl.bridge.devices.contract import OutputSpec
 from swarmctl.bridge.orders import Spots
 from swarmctl.bridge.supervisor.limits import PatternLimits
 from swarmctl.bridge.supervisor.pattern_image import reach
-from swarmctl.bridge.supervisor.windows import Window, add_interval, empty_window, window_sum
+from swarmctl.bridge.supervisor.windows import (
+    Window,
+    add_interval,
+    allowed_rate,
+    empty_window,
+    window_sum,
+)
 from swarmctl.core.errors import CommandError, ConfigError
 
 Floats = npt.NDArray[np.float64]
@@ -192,7 +198,7 @@ def gate_spots(
         power = cut(power * share, why)
     spots = replace(spots, power=power) if words else asked
     ledger = _showing(ledger, spots, limits)
-    left = np.maximum(limits.dose_area - window_sum(ledger.area), 0.0) / hold
+    left = allowed_rate(ledger.area, limits.dose_area, hold)
     if np.any(ledger.light > left):
         power = cut(
             power * _area_share(spots, left, ledger, limits), f"dose_area {limits.dose_area:g}"
@@ -222,8 +228,9 @@ def _dose_share(
 ) -> tuple[Floats, str]:
     colloid = np.unique(spots.colloid)
     power = _power_of(spots, colloid)
-    done = _of_colloids(window_sum(ledger.dose), ledger.colloid, colloid)
-    share = _share(np.maximum(limits.dose_colloid - done, 0.0) / hold, power)
+    fresh = max(limits.dose_colloid / hold, limits.dose_colloid / limits.window)
+    allowed = allowed_rate(ledger.dose, limits.dose_colloid, hold)
+    share = _share(_of_colloids(allowed, ledger.colloid, colloid, fresh), power)
     return share[np.searchsorted(colloid, spots.colloid)], f"dose_colloid {limits.dose_colloid:g}"
 
 
@@ -329,17 +336,19 @@ def _power_before(spots: Spots, before: Spots) -> Floats:
     return result
 
 
-def _of_colloids(total: Floats, colloid: Ints, asked: Ints) -> Floats:
-    """Return the totals of some identities, 0 for those that are not in the table."""
+def _of_colloids(total: Floats, colloid: Ints, asked: Ints, fresh: float = 0.0) -> Floats:
+    """Return what is known of some identities, `fresh` for those that are not in the table."""
     if len(colloid) == 0:
-        return np.zeros(len(asked))
+        return np.full(len(asked), fresh)
     row = np.minimum(np.searchsorted(colloid, asked), len(colloid) - 1)
-    return np.where(colloid[row] == asked, total[row], 0.0)
+    return np.where(colloid[row] == asked, total[row], fresh)
 
 
 def _rows(window: Window, colloid: Ints, union: Ints) -> Window:
     """Return a window over other identities; what is new in it has done nothing."""
     bins = np.zeros((len(window.bins), len(union)))
+    peaks = np.zeros_like(bins)
     kept = np.isin(colloid, union)
-    bins[:, np.searchsorted(union, colloid[kept])] = window.bins[:, kept]
-    return replace(window, bins=bins)
+    column = np.searchsorted(union, colloid[kept])
+    bins[:, column], peaks[:, column] = window.bins[:, kept], window.peaks[:, kept]
+    return replace(window, bins=bins, peaks=peaks)

@@ -151,7 +151,7 @@ def gate_values(
         left = limits.duty_max * limits.window - float(window_sum(ledger.away)) - hold
         most = slew * max(left, 0.0)
         target = cut(target, np.clip(target, -most, most), "duty")
-    square_cap = _square_cap(np.asarray(limits.square) - window_sum(ledger.square), slew, hold)
+    square_cap = _square_cap(ledger.square, np.asarray(limits.square), slew, hold)
     target = cut(target, np.clip(target, -square_cap, square_cap), "square")
     current = ledger.value - ledger.safe
     reached = current + np.clip(target - current, -slew * step, slew * step)
@@ -162,15 +162,22 @@ def gate_values(
     return Values(sent), "; ".join(words), replace(ledger, value=sent)
 
 
-def _square_cap(left: Floats, slew: Floats, hold: float) -> Floats:
-    """Return d [C] ≥ 0 with d²·hold + d³/3·slew at most `left` [C], by bisection."""
-    left = np.maximum(left, 0.0)
+def _square_cap(window: Window, most: Floats, slew: Floats, hold: float) -> Floats:
+    """Return the largest distances [C] with which the integrals stay at most `most` [C].
+
+    That is the root of d²·hold + d³/3·slew = R, found by bisection; or what can last for ever,
+    where nothing in the window was larger.
+    """
+    left = np.maximum(most - window_sum(window), 0.0)
     low, high = np.zeros_like(left), np.sqrt(left / hold)
     for _ in range(50):
         middle = (low + high) / 2
         fits = middle**2 * hold + middle**3 / (3 * slew) <= left
         low, high = np.where(fits, middle, low), np.where(fits, high, middle)
-    return low
+    for_ever = most / window.span
+    never_higher = window.peaks.max(0) <= for_ever
+    cap: Floats = np.where(never_higher, np.maximum(low, np.sqrt(for_ever)), low)
+    return cap
 
 
 def _keep_total(current: Floats, reached: Floats, total: float) -> Floats:

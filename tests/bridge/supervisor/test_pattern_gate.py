@@ -194,6 +194,16 @@ def test_a_spot_for_nobody_rises_from_what_lies_under_it():
     assert sent.power[0] == pytest.approx(0.5)
 
 
+def test_what_may_last_for_ever_is_never_cut():
+    limits = replace(FREE, dose_colloid=9.0, dose_area=9.0)
+    now, ledger = 3.7, open_pattern_ledger(limits, SPEC, 3.7)
+    for _ in range(100):  # 3 mW for a window of 3 s
+        now += 0.1
+        asked = spots([[20, 20], [50, 30]], [3.0, 3.0], [1, -1])
+        _, words, ledger = gate_spots(asked, limits, SPEC, ledger, now, HOLD)
+        assert words == ""
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -202,13 +202,24 @@ def test_a_ramp_after_a_soft_fault_comes_down_in_steps_and_ends_in_time(bench):
 
 
 def test_probing_has_narrower_limits_and_ends(bench):
-    probing = '[supervisor.probing]\nscale = 0.25\nduration = "0.5 s"'
-    bench.start(evidence=False, supervisor=f"{SLOW}\n{probing}")
+    probing = '[supervisor.probing]\nscale = 0.25\nduration = "2 s"'
+    client = bench.start(evidence=False, supervisor=f"{SLOW}\n{probing}")
     receipt = answer(bench, bench.order(outputs=coils(4.0)))
     assert receipt.sent["coils"].value[0] == pytest.approx(1.0)
     bright = bench.order()
     bright.outputs["light"].power[:] = 0.8
     assert answer(bench, bright).sent["light"].power[0] == pytest.approx(0.2)
+    # No colloid needs to be there; and who has a calibration now arms it anew, as a whole.
+    for _ in range(5):
+        assert answer(bench, bench.order(found=0)).issued > 0
+    client.rest("probed")
+    bench.until(lambda r: r.standing is Standing.ARMED)
+    client.arm("Ada", bench.evidence())
+    client.activate()
+    assert answer(bench, bench.order(outputs=coils(4.0))).sent["coils"].value[0] == 4.0
+    client.rest("done")
+    bench.until(lambda r: r.standing is Standing.ARMED)
+    client.arm("Ada", None)
     report = bench.until_safe()
     assert report.fault == "the time for probing is over"
 

@@ -133,6 +133,16 @@ def test_channels_that_rise_wait_for_those_that_come_down_slowly():
     assert "slew" in words
 
 
+def test_what_may_last_for_ever_is_never_cut():
+    limits = replace(FREE, low=(-3.0,) * 3, high=(3.0,) * 3, square=(18.0, 18.0, 18.0))
+    now, ledger = 3.7, open_value_ledger(limits, CHANNELS, 3.7)
+    for _ in range(300):  # 3² for a window of 2 s is 18
+        now += 0.05
+        asked = Values(SAFE + np.array([3.0, 0.0, 0.0]))
+        _, words, ledger = gate_values(asked, limits, CHANNELS, ledger, now, HOLD)
+        assert words == ""
+
+
 @pytest.mark.parametrize("value", [[np.nan, 0, 0], [0, np.inf, 0], [0, 0], [[0, 0, 0]]])
 def test_what_is_no_number_or_no_vector_is_refused(value):
     ledger = open_value_ledger(LIMITS, CHANNELS, 0.0)
