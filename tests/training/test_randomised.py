@@ -141,8 +141,9 @@ def test_a_swarm_keeps_its_numbers_for_an_episode(experiment: Experiment) -> Non
 
 
 def test_an_update_depends_on_state_and_seed_alone(experiment: Experiment) -> None:
-    """What a checkpoint holds is enough to go on bit for bit; the toml file holds the rest. What was
-    learned is scored on parameters of its own: equal ones for equal seeds.
+    """What a checkpoint holds is enough to go on bit for bit.
+
+    What was learned is scored on held-out parameters, equal ones for equal seeds.
     """
     learner = make_learner(experiment)
     state, _ = learner.update(learner.init(3), 3)
