@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from swarmctl.bridge.switch.bridge import Bridge
@@ -117,6 +118,9 @@ class Pilot:
     ) -> None:
         self._env, self._agent, self._bridge = env, agent, bridge
         self._session, self._config = session, config
+        space, measure = env.space, env.scenario.measure
+        # Compiled in SHADOW: while outputs are live nothing may take its time.
+        self._measure = jax.jit(lambda swarm: mean_present(measure(swarm, space), swarm.present))
         self._rewards: list[float] = []
         self._measures: list[float] = []
 
@@ -128,7 +132,6 @@ class Pilot:
             self._watch()
             channels = self._env.scenario.actions.channels
             probe = bridge.engage(config.operator, channels)
-            self._session.event("probe", {"report": str(probe)})
         fault = self._drive(config.seconds)
         if bridge.mode is Mode.DRIVE:
             bridge.release("time is up")
@@ -159,6 +162,7 @@ class Pilot:
         end = time.monotonic() + config.patience
         for decision in self._episode(config.seed):
             self._session.decided(decision, "shadow")
+            self._measure(decision.swarm)
             if self._session.emergency():
                 raise ArmingError("stopped by the operator before the agent drove.")
             if decision.fault is not None:
@@ -174,7 +178,6 @@ class Pilot:
 
     def _drive(self, seconds: float) -> str:
         """Let the agent act for so long; return the fault that ended it, if one did."""
-        measure = self._env.scenario.measure
         end = time.monotonic() + seconds
         for decision in self._episode(self._config.seed + 1):
             self._session.decided(decision, str(self._bridge.mode))
@@ -183,8 +186,7 @@ class Pilot:
             counts = np.asarray(decision.swarm.present) & decision.active
             if counts.any():
                 self._rewards.append(float(np.mean(decision.reward[counts])))
-                values = measure(decision.swarm, self._env.space)
-                self._measures.append(float(mean_present(values, decision.swarm.present)))
+                self._measures.append(float(self._measure(decision.swarm)))
             if self._session.emergency():
                 self._bridge.emergency("the operator pressed the emergency stop")
                 return self._bridge.fault

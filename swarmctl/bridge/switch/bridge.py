@@ -156,7 +156,7 @@ class Bridge(Engine):
             self.plant.stop(f"probe: {error}")
             self._enter(Mode.SAFE, f"probe: {error}")
             raise
-        self._event("probe", {**dataclasses.asdict(report)})
+        self._event("probe", {"report": str(report)})
         if self.mode is Mode.SAFE:
             raise ArmingError(f"the agent may not drive: {self.fault}.")
         if not report.passed:

@@ -44,7 +44,7 @@ class ProjectorConfig:
     height: int = key(512, "rows of the pattern")
     view: ViewConfig = key(ViewConfig(), "what of the sample the pattern lights, and how it lies")
     full: float = key(1.0, "light of a full pixel on the sample", LIGHT_UNIT)
-    visible: float = key(120.0, "electrons per exposure that full light adds to a pixel's image")
+    visible: float = key(600.0, "electrons per exposure that full light adds to a pixel's image")
     delay: float = key(0.012, "from being told to show a pattern until the light is there", "s")
 
     def __post_init__(self) -> None:
