@@ -44,7 +44,8 @@ class GuardConfig:
     turn_spread: float = key(0.15, "relative spread of the turn rate from colloid to colloid")
     localisation: float = key(0.05, "standard deviation of an observed position per axis", "um")
     heading_noise: float = key(0.05, "standard deviation of an observed heading", "rad")
-    probe_time: float = key(10.0, "longest time of a probe", "s")
+    probe_margin: float = key(10.0, "log-likelihood ratio by which a probe rules out a doubt")
+    probe_time: float = key(20.0, "longest time of a probe", "s")
     probe_share: float = key(0.5, "strength of a probe, as a share of what the engine may do")
     probe_hold: float = key(0.5, "time for which a probing command is held", "s")
 
@@ -54,6 +55,7 @@ class GuardConfig:
             error_max=self.error_max,
             window=self.window,
             margin=self.margin,
+            probe_margin=self.probe_margin,
             localisation=self.localisation,
             heading_noise=self.heading_noise,
             probe_time=self.probe_time,

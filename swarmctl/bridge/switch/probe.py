@@ -100,12 +100,12 @@ class Probe:
     @property
     def doubts(self) -> dict[str, float]:
         """Those that are not ruled out, with the sum of their log-likelihood ratios."""
-        return {name: sum_ for name, sum_ in self._sums.items() if sum_ > -self.guards.margin}
+        return {name: sum_ for name, sum_ in self._sums.items() if sum_ > -self.guards.probe_margin}
 
     @property
     def over(self) -> bool:
         """Whether all is settled, or a doubt is confirmed, or time is up."""
-        confirmed = any(sum_ > self.guards.margin for sum_ in self._sums.values())
+        confirmed = any(sum_ > self.guards.probe_margin for sum_ in self._sums.values())
         settled = bool(self._sums) and not self.doubts
         return settled or confirmed or self._seconds >= self.guards.probe_time
 
