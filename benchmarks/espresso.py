@@ -141,24 +141,28 @@ def stepwise() -> Learns:
 
 
 def training(repeats: int) -> list[dict[str, Any]]:
-    """Agent-steps a second of updates after the first, which compiles."""
-    rates = {}
-    for name, make in (
-        ("JAX, compiled", lambda: learner("jax")),
-        ("JAX, decision by decision", stepwise),
-        ("ESPResSo, 1 worker", lambda: learner("espresso")),
-        ("ESPResSo, 2 workers", lambda: learner("espresso", 2)),
-    ):
-        program = make()
-        box = [program.update(program.init(0), 0)[0]]
+    """Agent-steps a second of updates after the first, which compiles.
 
-        def run(program: Learns = program, box: list[Any] = box) -> None:
-            box[0], _ = program.update(box[0], 0)
-            jax.block_until_ready(box[0].members)
-
-        try:
-            rates[name] = program.steps_per_update / best(run, repeats)
-        finally:
+    All take turns, so that what else the machine does meets all of them; the best turn counts.
+    """
+    programs = {
+        "JAX, compiled": learner("jax"),
+        "JAX, decision by decision": stepwise(),
+        "ESPResSo, 1 worker": learner("espresso"),
+        "ESPResSo, 2 workers": learner("espresso", 2),
+    }
+    rates = dict.fromkeys(programs, 0.0)
+    try:
+        states = {name: p.update(p.init(0), 0)[0] for name, p in programs.items()}
+        for _ in range(repeats):
+            for name, program in programs.items():
+                start = time.perf_counter()
+                states[name], _ = program.update(states[name], 0)
+                jax.block_until_ready(states[name].members)
+                rate = program.steps_per_update / (time.perf_counter() - start)
+                rates[name] = max(rates[name], rate)
+    finally:
+        for program in programs.values():
             program.close()
     compiled, one = rates["JAX, compiled"], rates["ESPResSo, 1 worker"]
     return [
