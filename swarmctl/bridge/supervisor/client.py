@@ -210,9 +210,7 @@ class SupervisorClient(Gatekeeper):
                     f"{timeout:g} s."
                 )
             time.sleep(0.002)
-            self._flush()
             self._read()
-        # The state that the answer speaks of has to be the one that is reported from now on.
         return self._answers.pop(number)
 
     def _raise_refusal(self) -> None:
@@ -248,6 +246,7 @@ class SupervisorClient(Gatekeeper):
     def _read(self) -> None:
         if self._connection is None:
             return
+        self._flush()
         try:
             while data := self._connection.recv(2**18):
                 for message in self._unpacker.feed(data):

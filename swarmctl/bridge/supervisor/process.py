@@ -36,6 +36,8 @@ from swarmctl.core.errors import ArmingError, LinkError, SwarmctlError
 
 TICK = 0.005
 """s between two looks at everything."""
+SWITCH = 0.0005
+"""s after which a busy thread lets another one run."""
 REPORT_PERIOD = 0.05
 """s between two reports to the loop."""
 HANDLE_MAX = 0.003
@@ -49,6 +51,7 @@ def main(arguments: list[str]) -> int:
     """Own the outputs of a rig until the loop closes it or is gone; return the exit status."""
     rig_path, audit_path, handle = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop
+    sys.setswitchinterval(SWITCH)
     link = LoopLink(socket.socket(fileno=int(handle)))
     lock = rig_lock(rig_path)
     try:

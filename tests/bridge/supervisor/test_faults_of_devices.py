@@ -200,6 +200,9 @@ def test_the_loop_notices_that_the_supervisor_stands_still_which_is_a_fault_when
     faulted(bench, supervisor=SLOW.replace("2 s", "1 s"))
     os.kill(bench.client.process, signal.SIGSTOP)
     try:
+        for _ in range(2000):  # no call waits, and what waits to be sent does not grow
+            bench.client.send(bench.order())
+        assert len(bench.client._unsent) + len(bench.client._newest) < 2000
         time.sleep(1.2)
         with pytest.raises(SupervisorLostError, match="silent"):
             bench.client.report()
