@@ -162,6 +162,13 @@ def keys(name: str) -> str:
     return _keys_of(kind[name].load())
 
 
+def class_keys(target: str) -> str:
+    """Keys of a configuration class, "module:Class"."""
+    from swarmctl.core.registry import load_target
+
+    return _keys_of(load_target(target))
+
+
 def all_keys(kind: str) -> str:
     """Keys of every registered scenario, or agent."""
     from swarmctl.core import registry
@@ -281,6 +288,7 @@ def decision_table(_: str) -> str:
 PARTS: dict[str, Callable[[str], str]] = {
     "keys": keys,
     "all-keys": all_keys,
+    "class-keys": class_keys,
     "registered": registered,
     "drivers": driver_table,
     "driver-keys": driver_keys,

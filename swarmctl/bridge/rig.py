@@ -64,7 +64,8 @@ class Rig:
         steering: how commands become orders.
         calibration: path of the calibration file.
         digest: of the file's text.
-        hardware_digest: of its camera and outputs without their limits: what a calibration is of.
+        hardware_digest: of its camera, its outputs without their limits, and the shape of spots:
+            what a calibration is of.
     """
 
     name: str
@@ -137,6 +138,7 @@ def rig_from_tables(tables: Mapping[str, Any], folder: Path) -> Rig:
         )
     detector = dict(tables.get("detector", {}))
     method = detectors[detector.pop("name", "spots")].load()
+    steering = build(SteeringConfig, tables.get("steering", {}), "steering")
     return Rig(
         name=str(tables.get("name", folder.name)),
         folder=folder,
@@ -152,10 +154,16 @@ def rig_from_tables(tables: Mapping[str, Any], folder: Path) -> Rig:
         supervisor=build(WatchConfig, tables.get("supervisor", {}), "supervisor"),
         detector=build(method, detector, "detector"),
         tracker=build(TrackerConfig, tables.get("tracker", {}), "tracker"),
-        steering=build(SteeringConfig, tables.get("steering", {}), "steering"),
+        steering=steering,
         calibration=folder / str(tables.get("calibration", "calibration.toml")),
         digest=_digest(tables),
-        hardware_digest=_digest({"camera": tables["camera"], "outputs": _devices(tables)}),
+        hardware_digest=_digest(
+            {
+                "camera": tables["camera"],
+                "outputs": _devices(tables),
+                "spots": [steering.spot_radius, steering.profile, steering.feels],
+            }
+        ),
     )
 
 

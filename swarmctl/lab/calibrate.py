@@ -23,7 +23,7 @@ from swarmctl.bridge.microscope.light_law import SpotReach
 from swarmctl.bridge.microscope.parts import Parts, make_gatekeeper
 from swarmctl.bridge.microscope.probing import Bench
 from swarmctl.bridge.rig import Rig, read_rig
-from swarmctl.core.errors import CalibrationError
+from swarmctl.core.errors import CalibrationError, ConfigError
 from swarmctl.core.world import Box, Species, World
 from swarmctl.lab.calibrate_bench import (
     highest_power,
@@ -65,6 +65,8 @@ def calibrate(
     CalibrationError, saying which part failed and why; nothing is written then. Also ArmingError,
     DeviceError, ConfigError.
     """
+    if not config.operator.strip():
+        raise ConfigError("calibrate: say who stands beside the microscope: operator=NAME.")
     rig = (parts.rig if parts else None) or read_rig(config.rig)
     path = config.out or rig.calibration
     rig = replace(rig, calibration=path)

@@ -71,8 +71,6 @@ class CalibrateConfig:
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown or not self.parts:
             raise ConfigError(f"calibrate: parts {self.parts}; allowed: {', '.join(PARTS)}.")
-        if not self.operator.strip():
-            raise ConfigError("calibrate: say who stands beside the microscope: operator=NAME.")
         if not 0 <= self.settle < self.pulse / 2:
             raise ConfigError("calibrate: settle must be less than half of a pulse.")
         if self.grid < 3 or self.spot_frames < 3 or self.pulses < 6 or self.switches < 3:

@@ -25,7 +25,7 @@ def recorded_images(folder: Path) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def write_film(
-    folder: Path, overlays: Mapping[int, Overlay], every: int = 2, width: int = 640
+    folder: Path, overlays: Mapping[int, Overlay], every: int = 2, width: int = 480
 ) -> tuple[Path, ...]:
     """Write `film.mp4` of every second frame into a run's folder."""
 

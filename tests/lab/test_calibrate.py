@@ -125,7 +125,7 @@ def test_dark_and_flat_frames(toy, tmp_path) -> None:  # type: ignore[no-untyped
 
 def test_keys_are_checked(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError, match="who stands beside"):
-        CalibrateConfig(rig=tmp_path)
+        calibrate(CalibrateConfig(rig=tmp_path))
     with pytest.raises(ConfigError, match="allowed: view"):
         CalibrateConfig(rig=tmp_path, operator="Ada", parts=("all",))
 
