@@ -117,10 +117,14 @@ def draw_params(
     keys: Array, params: MotionParams, world: World, randomise: Randomise, interval: float
 ) -> MotionParams:
     """Parameters for every key [B]: drawn leaves [B,...], the others as they are (`drawn_axes`)."""
-    numbers = jax.vmap(lambda key: draw_numbers(key, world, randomise, params.size.dtype))(keys)
     axes = drawn_axes(params, world, randomise, interval)
 
-    def one(own: Numbers) -> MotionParams:
-        return with_numbers(params, own, world, interval)
+    @jax.jit
+    def draw(keys: Array, params: MotionParams) -> MotionParams:
+        def one(key: Array) -> MotionParams:
+            numbers = draw_numbers(key, world, randomise, params.size.dtype)
+            return with_numbers(params, numbers, world, interval)
 
-    return jax.vmap(one, out_axes=axes)(numbers)
+        return jax.vmap(one, out_axes=axes)(keys)
+
+    return draw(keys, params)

@@ -121,22 +121,25 @@ def record_labs(
     engine = JaxEngine(world, labs.interval)
     base, dtype = engine.params(), engine.spec.dtype
     keys = jax.random.split(jax.random.key(seed), (2, count))
-    numbers = jax.vmap(lambda key: draw_numbers(key, world, labs.randomise, dtype))(keys[0])
+    draw = jax.jit(jax.vmap(lambda key: draw_numbers(key, world, labs.randomise, dtype)))
+    numbers = {name: np.array(value) for name, value in draw(keys[0]).items()}
     # Whole intervals: a mixture of two would be a delay that jitters.
-    numbers["delay"] = jnp.round(numbers["delay"] / labs.interval) * labs.interval
+    numbers["delay"] = np.round(numbers["delay"] / labs.interval) * labs.interval
     if "0.turn_gain" in numbers:
-        numbers["0.turn_gain"] *= jnp.where(jnp.arange(count) % 2, -1, 1)
+        numbers["0.turn_gain"][1::2] *= -1
     axes = drawn_axes(base, world, labs.randomise, labs.interval)
-    params = jax.vmap(lambda own: with_numbers(base, own, world, labs.interval), out_axes=axes)(
-        numbers
-    )
-    run = jax.jit(jax.vmap(partial(_record, labs, engine), (0, axes)))
-    recorded = jax.tree.map(np.asarray, run(keys[1], params))
-    given = {name: np.asarray(value) for name, value in numbers.items()}
+
+    @jax.jit
+    def run(keys: Array, numbers: Any) -> dict[str, Array]:
+        put = partial(with_numbers, base, world=world, interval=labs.interval)
+        params = jax.vmap(put, out_axes=axes)(numbers)
+        return jax.vmap(partial(_record, labs, engine), (0, axes))(keys, params)
+
+    recorded = jax.tree.map(np.asarray, run(keys[1], numbers))
     size = np.random.default_rng(seed)
     truths, trajectories = [], []
     for lab in range(count):
-        truths.append(_truth({name: float(value[lab]) for name, value in given.items()}))
+        truths.append(_truth({name: float(value[lab]) for name, value in numbers.items()}))
         colloids = int(size.integers(labs.fewest, labs.colloids + 1))
         frames = int(size.uniform(labs.shortest, labs.time) / labs.frame) + 1
         part = {name: value[lab, :frames] for name, value in recorded.items()}
