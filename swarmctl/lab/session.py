@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from swarmctl.bridge.calibration import Calibration
-from swarmctl.bridge.microscope.engine import FrameRecord, MicroscopeEngine
+from swarmctl.bridge.microscope.engine import MicroscopeEngine
+from swarmctl.bridge.microscope.eyes import FrameRecord
 from swarmctl.bridge.microscope.parts import Parts, box_view
 from swarmctl.bridge.orders import Spots
 from swarmctl.core.errors import ConfigError, RecordError

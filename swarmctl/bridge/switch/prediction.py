@@ -88,7 +88,7 @@ def still(world: World, control_interval: float) -> World:
     """
     drift = None if world.disturbances is None else world.disturbances.drift
     kept = Disturbances(drift=Drift(velocity=drift.velocity)) if drift is not None else None
-    even = {"gain_spread": 0.0, "rise_time": 0.0, "fall_time": 0.0}
+    even: dict[str, Any] = {"gain_spread": 0.0, "rise_time": 0.0, "fall_time": 0.0}
     species = tuple(
         s
         if s.actuator is None

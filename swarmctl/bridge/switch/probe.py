@@ -154,13 +154,10 @@ class Probe:
             values["spot_offset"] = reach[:, None] * along[:, :2]
         if "field" in self.channels and spec.field_max is not None:
             values["field"] = self._field(spec.field_max, share)
-        kinds = {name: bool if name == "has_heading" else spec.dtype for name in values}
-        return Command(
-            **{
-                name: value if name == "field" else np.asarray(value, kinds[name])
-                for name, value in values.items()
-            }
-        )
+        for name in values.keys() - {"field"}:
+            kind = bool if name == "has_heading" else spec.dtype
+            values[name] = np.asarray(values[name], kind)
+        return Command(**values)
 
     def _field(self, most: tuple[float, float, float], share: float) -> FieldCommand:
         """A field that rolls colloids some way, or one to which their moments turn."""

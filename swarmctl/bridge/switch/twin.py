@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from swarmctl.core.command import Command, check_command
-from swarmctl.core.contracts import Status, Transition, raise_flags
+from swarmctl.core.contracts import Flags, Status, Transition, raise_flags
 from swarmctl.core.errors import CapabilityError, SwarmctlError
 from swarmctl.core.state import SwarmState
 from swarmctl.core.world import World
 from swarmctl.engines.jax_engine import JaxEngine
+from swarmctl.engines.jax_state import JaxEngineState
 from swarmctl.physics.placement import Placed
 
 SWEEPS = 100
@@ -85,7 +86,7 @@ class Twin:
             )
         )
         self._advance = jax.jit(self._move)
-        self._state: object | None = None
+        self._state: JaxEngineState | None = None
         self._seen: SwarmState
         self._key: jax.Array
 
@@ -113,11 +114,11 @@ class Twin:
         return Transition(seen, applied, Status(flags=flags))
 
     def _move(
-        self, key: jax.Array, state: object, command: Command, before: SwarmState
-    ) -> tuple[object, Command, object, SwarmState]:
+        self, key: jax.Array, state: JaxEngineState, command: Command, before: SwarmState
+    ) -> tuple[JaxEngineState, Command, Flags, SwarmState]:
         engine = self.engine
-        state, applied, flags = engine.advance(key, state, command, self._params)  # type: ignore[arg-type, assignment]
-        seen = engine.observe_state(state, self._params)  # type: ignore[arg-type]
+        state, applied, flags = engine.advance(key, state, command, self._params)
+        seen = engine.observe_state(state, self._params)
         here = before.present[:, None]
         interval = jnp.asarray(self.spec.control_interval, before.time.dtype)
         seen = dataclasses.replace(
