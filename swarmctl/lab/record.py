@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarmctl.bridge.microscope.parts import Parts
 from swarmctl.core.errors import ConfigError
 from swarmctl.lab.configs import RecordConfig
 from swarmctl.lab.film import write_film
@@ -28,13 +29,15 @@ class Recorded:
     fault: str
 
 
-def record(config: RecordConfig, say: Callable[[str], None] = print) -> Recorded:
+def record(
+    config: RecordConfig, say: Callable[[str], None] = print, parts: Parts | None = None
+) -> Recorded:
     """Record a swarm for some time.
 
     With an operator the outputs are armed and the agent drives within the rig's limits; there is no
     twin yet that could watch, so somebody should. Without one the outputs stay safe, and what the
-    agent asks for is only written down. Raises errors of rig, calibration, scenario and agent, and
-    ArmingError.
+    agent asks for is only written down. `parts` stand in for what the rig file names. Raises errors
+    of rig, calibration, scenario and agent, and ArmingError.
     """
     experiment = load_experiment(config.scenario, config.set)
     scenario = dataclasses.replace(experiment.built(), horizon=ENDLESS)
@@ -50,15 +53,17 @@ def record(config: RecordConfig, say: Callable[[str], None] = print) -> Recorded
     with Session(
         config.rig, scenario.world, scenario.control_interval, config.out, tables, "lab record",
         images=config.images, view=False, goal=marks(scenario), overwrite=config.overwrite,
-        say=say, operator=config.operator, dry=not config.operator.strip(),
+        say=say, parts=parts, operator=config.operator, dry=not config.operator.strip(),
     ) as session:  # fmt: skip
         env = EngineEnv(scenario, session.engine)
         agent = find_agent(config.agent, env)
-        end, decisions = time.monotonic() + config.seconds, 0
+        clock = session.engine.clock
+        end, decisions = math.inf, 0
         label = "recording" if config.operator.strip() else "recording, outputs safe"
         for moment in env.episode(agent, config.seed, deterministic=False):
             if not isinstance(moment, Decision):
                 session.began(moment)
+                end = clock() + config.seconds
                 continue
             decisions += 1
             session.decided(moment, label)
@@ -69,7 +74,7 @@ def record(config: RecordConfig, say: Callable[[str], None] = print) -> Recorded
                 session.engine.gatekeeper.stop("the operator pressed the emergency stop")
                 fault = "the operator pressed the emergency stop"
                 break
-            if time.monotonic() > end:
+            if clock() > end:
                 break
     files = write_film(config.out, session.overlays) if config.images else ()
     if fault:

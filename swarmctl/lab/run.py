@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from swarmctl.bridge.microscope.parts import Parts
 from swarmctl.bridge.switch.bridge import Bridge
 from swarmctl.bridge.switch.microscope_plant import MicroscopePlant
 from swarmctl.bridge.switch.modes import GuardConfig, Mode
@@ -59,12 +59,15 @@ class RunResult:
     files: tuple[Path, ...]
 
 
-def run(config: RunConfig, say: Callable[[str], None] = print) -> RunResult:
+def run(
+    config: RunConfig, say: Callable[[str], None] = print, parts: Parts | None = None
+) -> RunResult:
     """Let an agent drive a microscope: SHADOW, guards, probe, DRIVE, and back.
 
     Everything is recorded in `out`. Whatever goes wrong brings the outputs to their safe values; so
-    do Ctrl-C, the key q and closing the window. Raises ArmingError with every reason if the agent
-    may not drive, and errors of rig, calibration, scenario and agent before anything moves.
+    do Ctrl-C, the key q and closing the window. `parts` stand in for what the rig file names.
+    Raises ArmingError with every reason if the agent may not drive, and errors of rig, calibration,
+    scenario and agent before anything moves.
     """
     experiment = _experiment(config.twin or config.agent, config.set)
     scenario = dataclasses.replace(experiment.built(), horizon=ENDLESS)
@@ -79,7 +82,7 @@ def run(config: RunConfig, say: Callable[[str], None] = print) -> RunResult:
     with Session(
         config.rig, scenario.world, scenario.control_interval, config.out, tables, "lab run",
         images=config.images, view=config.view, goal=marks(scenario), overwrite=config.overwrite,
-        say=say,
+        say=say, parts=parts,
     ) as session:  # fmt: skip
         plant = MicroscopePlant(session.engine)
         bridge = Bridge(plant, scenario.world, scenario.control_interval, guards, session.event)
@@ -159,7 +162,8 @@ class Pilot:
         reasons = bridge.plant.reasons()
         if reasons:
             raise ArmingError("the agent may not drive: " + "; ".join(reasons) + ".")
-        end = time.monotonic() + config.patience
+        session = self._session
+        end = session.engine.clock() + config.patience
         for decision in self._episode(config.seed):
             self._session.decided(decision, "shadow")
             self._measure(decision.swarm)
@@ -169,7 +173,7 @@ class Pilot:
                 raise ArmingError(f"the microscope failed in SHADOW: {decision.fault}.")
             if not bridge.reasons(config.operator):
                 return
-            if time.monotonic() > end:
+            if session.engine.clock() > end:
                 raise ArmingError(
                     f"the agent may not drive after {config.patience:g} s in SHADOW: "
                     + "; ".join(bridge.reasons(config.operator))
@@ -178,9 +182,10 @@ class Pilot:
 
     def _drive(self, seconds: float) -> str:
         """Let the agent act for so long; return the fault that ended it, if one did."""
-        end = time.monotonic() + seconds
+        clock, end = self._session.engine.clock, math.inf
         for decision in self._episode(self._config.seed + 1):
             self._session.decided(decision, str(self._bridge.mode))
+            end = min(end, clock() + seconds)
             if decision.fault is not None:
                 return decision.fault
             counts = np.asarray(decision.swarm.present) & decision.active
@@ -190,7 +195,7 @@ class Pilot:
             if self._session.emergency():
                 self._bridge.emergency("the operator pressed the emergency stop")
                 return self._bridge.fault
-            if time.monotonic() > end:
+            if clock() > end:
                 break
         return ""
 

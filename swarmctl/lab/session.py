@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +24,7 @@ from swarmctl.lab.keys import Keys, terminal_keys
 from swarmctl.records.images import ImageConfig
 from swarmctl.records.lab_recorder import LabRecorder
 from swarmctl.training.engine_episodes import Decision
-from swarmctl.viz.overlay import Overlay
+from swarmctl.viz.overlay import Overlay, draw_overlay
 from swarmctl.viz.window import HumanWindow
 
 SHOWN_EVERY = 0.2
@@ -49,6 +50,7 @@ class Session:
         goal: circles [G,3] µm to draw: x, y in the box, radius.
         overwrite: delete a run that is in the folder.
         say: is called with every line.
+        parts: stand in for what the rig file names.
         options: keys of the engine.
     Raises ConfigError and others for a rig that cannot be used, RunFolderError.
     """
@@ -67,9 +69,10 @@ class Session:
         goal: np.ndarray | None = None,
         overwrite: bool = False,
         say: Callable[[str], None] = print,
+        parts: Parts | None = None,
         **options: Any,
     ) -> None:
-        parts = Parts(observer=self._saw)
+        parts = replace(parts or Parts(), observer=self._saw)
         self.engine = MicroscopeEngine(
             world, control_interval, parts=parts, rig=str(rig), **options
         )
@@ -87,7 +90,7 @@ class Session:
         except BaseException:
             self.engine.close()
             raise
-        self._begun = time.monotonic() - self.recorder.now()
+        self._begun = self.engine.clock() - self.recorder.now()
         self._window = _window(verb) if view else None
         self._keys_context = terminal_keys()
         self._keys: Keys
@@ -227,10 +230,6 @@ class Session:
             return
         if time.monotonic() - self._shown < SHOWN_EVERY and not alarm:
             return
-        from dataclasses import replace
-
-        from swarmctl.viz.overlay import draw_overlay
-
         self._shown = time.monotonic()
         overlay = replace(self._overlay(self._last), alarm=alarm)
         self._window.show(draw_overlay(self._last.look.shot.frame, overlay))

@@ -1,5 +1,6 @@
 """Documents are true: commands parse, Python runs, notebooks give again what they show."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -21,6 +22,8 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["versi
 README = ROOT / "README.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+REAL_TIME = {"05_virtual_microscope.ipynb"}
+"""Notebooks with a laboratory beside them, which cannot wait for a busy machine."""
 SHELLS = {"", "sh", "bash", "shell", "console"}
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```", re.M | re.S
@@ -63,7 +66,7 @@ def test_readme_tells_how_to_start_and_how_to_test():
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_parse(path, capsys):
-    parser = make_parser()
+    parser = make_parser(lab=())
     for words in commands(path):
         status = 0
         try:
@@ -88,6 +91,8 @@ def indented(code):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebook_gives_what_it_shows(path, tmp_path):
+    if path.name in REAL_TIME and not os.environ.get("SWARMCTL_REAL_TIME"):
+        pytest.skip("needs a machine that is idle; SWARMCTL_REAL_TIME=1 runs it")
     stored = nbformat.read(path, as_version=4)
     nbformat.validate(stored)
     ran = nbformat.read(path, as_version=4)

@@ -78,8 +78,8 @@ class MicroscopePlant(Plant):
         if gatekeeper.report().standing is not Standing.ACTIVE:
             return
         gatekeeper.rest(reason)
-        end = time.monotonic() + REST_TIME
-        while gatekeeper.report().standing is Standing.ACTIVE and time.monotonic() < end:
+        end = self.engine.clock() + REST_TIME
+        while gatekeeper.report().standing is Standing.ACTIVE and self.engine.clock() < end:
             time.sleep(0.005)
 
     def stop(self, reason: str) -> None:

@@ -34,6 +34,7 @@ SOFTER = 10.0
 
 Array = jax.Array
 Floats = np.ndarray
+Bools = np.ndarray
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from swarmctl.bridge.switch.modes import GuardConfig
-from swarmctl.bridge.switch.prediction import EXPECTED, Floats, Hypothesis, Prediction, Predictor
+from swarmctl.bridge.switch.prediction import (
+    EXPECTED,
+    Bools,
+    Floats,
+    Hypothesis,
+    Prediction,
+    Predictor,
+)
 from swarmctl.core.command import Command
 from swarmctl.core.state import SwarmState
 from swarmctl.core.world import World
@@ -25,6 +32,8 @@ from swarmctl.physics.parameters import motion_params
 
 CLIP = 4.0
 """Most that one colloid may say for or against a fault in one frame: some stick or collide."""
+BESIDE = 1.2
+"""Colloids nearer than so many contact distances are left out."""
 SHORT = 0.5
 """Delays of fewer intervals are not doubled: an interval more is what matters then."""
 
@@ -35,7 +44,7 @@ class Finding:
 
     Attributes:
         error: median of the prediction's error over the colloids, nan if nobody was compared.
-        compared: number of colloids that were seen in both frames.
+        compared: number of colloids that were seen in both frames, with nobody beside them.
         evidence: by hypothesis, the log-likelihood ratio against what is expected, in this frame;
             only of those that would make a difference.
         speed: (Σ moved · predicted, Σ predicted²) of the displacements, µm².
@@ -72,6 +81,8 @@ class Comparison:
         energy = float(params.thermal_energy)
         friction = np.asarray(params.friction, np.float64)
         self._diffusion = energy / friction
+        radius = np.asarray(params.radius, np.float64)
+        self._contact = radius[:, None] + radius
         self._turning = energy / np.asarray(params.rotational_friction, np.float64)
 
     def look(
@@ -102,6 +113,7 @@ class Comparison:
             self.predictor.engine.spec.box
         )
         same &= np.isfinite(moved).all(axis=1)
+        same &= self._free(before) & self._free(after)
         same &= np.isfinite(expected.displacement).all(axis=(0, 2))
         error, shift_evidence, speed = self._shifts(moved, expected, same, interval)
         oriented = same & np.asarray(before.oriented) & np.asarray(after.oriented)
@@ -113,6 +125,14 @@ class Comparison:
             if row and self._matters(h, row, delay, expected)
         }
         return Finding(error, int(same.sum()), evidence, speed, turn)
+
+    def _free(self, state: SwarmState) -> Bools:
+        """Who has nobody beside it, bool [N]: what contacts do depends on more than is seen."""
+        position = np.asarray(state.position, np.float64)
+        away = np.linalg.norm(position[:, None] - position, axis=2)
+        present = np.asarray(state.present)
+        beside = (away < BESIDE * self._contact) & present & ~np.eye(len(present), dtype=bool)
+        return ~beside.any(axis=1)
 
     def _matters(self, fault: Hypothesis, row: int, delay: float, expected: Prediction) -> bool:
         """Whether it predicts anything else: turning may not be asked for, a delay may be short."""
