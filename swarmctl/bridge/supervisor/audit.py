@@ -30,6 +30,8 @@ HEAD = '{"chain": "'
 MIDDLE = '", "record": '
 WAITING_MAX = 2000
 """Records that may wait for the disk."""
+SYNCED = ("fault", "close")
+"""Events after which the disk itself is waited for; all else survives the end of the process."""
 FIRST_CHAIN = "0" * 64
 
 
@@ -116,7 +118,7 @@ class AuditLog:
         data = f"{HEAD}{chain}{MIDDLE}{text}}}\n".encode()
         try:
             write_all(self._handle, data)
-            if record["event"] != "order":
+            if record["event"] in SYNCED:
                 os.fsync(self._handle)
         except OSError as error:
             # A part of a line may be there.
