@@ -152,7 +152,7 @@ def _bench(config: CalibrateConfig, rig: Rig, parts: Parts, probing: bool) -> It
         camera.start()
         if probing:
             gatekeeper.arm(config.operator, None)
-        yield Bench(camera, gatekeeper, rig, parts.clock)
+        yield Bench(camera, gatekeeper, rig, parts.clock, frame_timeout=config.frame_timeout)
     finally:
         try:
             gatekeeper.close()
@@ -211,6 +211,7 @@ def _move(
         parts=replace(parts, rig=seen, calibration=calibration),
         rig=str(config.rig),
         operator=config.operator,
+        frame_timeout=config.frame_timeout,
     )
     reach = SpotReach.of(
         rig.steering.spot_radius,

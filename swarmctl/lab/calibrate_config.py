@@ -51,6 +51,7 @@ class CalibrateConfig:
         "um",
     )
     offset: float = key(1.0, "largest offset of a spot from its colloid, for turning", "um")
+    frame_timeout: float = key(1.0, "longest wait for a frame", "s")
     out: Path | None = key(None, "the calibration file; that of the rig if left out")
     seed: int = key(0, "of the powers and offsets that are drawn")
 
@@ -66,6 +67,7 @@ class CalibrateConfig:
             pixel_size=self.pixel_size,
             power=self.power,
             offset=self.offset,
+            frame_timeout=self.frame_timeout,
             apart=self.apart,
         )
         unknown = [part for part in self.parts if part not in PARTS]

@@ -48,7 +48,8 @@ def test_everything_at_once(toy, tmp_path) -> None:  # type: ignore[no-untyped-d
     found = read_calibration(tmp_path / "calibration.toml")
     assert found == done.calibration
     assert found.pattern.spots >= 6
-    corner = np.array([[0, 0], [255, 0], [0, 255], [255, 255.0]])
+    # Spots are looked for away from the edges.
+    corner = np.array([[40, 40], [215, 40], [40, 215], [215, 215.0]])
     place = toy.TO_IMAGE.to_sample(corner)
     assert np.abs(found.pattern.map.to_image(place) - corner).max() < 1.0
     for name in ("slope", "threshold", "speed_max"):

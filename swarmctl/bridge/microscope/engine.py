@@ -14,7 +14,7 @@ from swarmctl.bridge.devices.contract import Camera
 from swarmctl.bridge.gatekeeper import Gatekeeper
 from swarmctl.bridge.microscope.config import MicroscopeConfig, microscope_spec
 from swarmctl.bridge.microscope.eyes import Eyes, FrameRecord, Look
-from swarmctl.bridge.microscope.hands import Hands
+from swarmctl.bridge.microscope.hands import Done, Hands
 from swarmctl.bridge.microscope.holding import at_rest, holder, mean_command
 from swarmctl.bridge.microscope.parts import (
     Parts,
@@ -228,7 +228,8 @@ class MicroscopeEngine(Engine):
         `status.info` holds `limited` bool [N], whose request was cut; `interval` s, and `late` s by
         which it was too long, `missed_deadline` if by more than a frame; `dropped` frames;
         `left_out`, colloids without a slot; `found`; `orders`, how many of them were `confirmed`
-        and how many `unsent`, as the output was busy or at rest; `dry`; `latency`, s by name.
+        and how many `unsent`, as the output was busy or at rest; `cut`, what the supervisor cut, in
+        its words; `dry`; `latency`, s by name.
         Raises CommandError, CapabilityError, and SwarmctlError before the first reset and after a
         fault.
         """
@@ -242,32 +243,30 @@ class MicroscopeEngine(Engine):
         first, planned = self._hands.number + 1, at_rest(command)
         dropped, start = 0, self._state_time
         end = start + self.spec.control_interval - self._camera.spec.period / 2
-        done: list[Command] = []
-        unsent = 0
+        done = Done([], 0, set())
         try:
             while True:
                 planned = self._act(command, dry)
                 self._see()
                 dropped += self._look.dropped
-                found, refused = self._hands.done(first, command)
-                done, unsent = done + found, unsent + refused
+                done = done.joined(self._hands.done(first, command))
                 if self._look.shot.exposed >= end:
                     break
         except (CommandError, CapabilityError):
             raise
         except SwarmctlError as error:
-            return self._failed(command, done, str(error))
+            return self._failed(command, done.applied, str(error))
         except BaseException as error:
             self._halt(f"{type(error).__name__}: {error}")
             raise
         self._step += 1
         self._state_time = self._look.shot.exposed
         interval = self._state_time - start
-        if done and not dry:
-            applied = mean_command(done)
+        if done.applied and not dry:
+            applied = mean_command(done.applied)
         else:
             # Without a word from the supervisor yet, what was asked for is the best guess.
-            applied = at_rest(planned) if dry or unsent else planned
+            applied = at_rest(planned) if dry or done.unsent else planned
         late = interval - self.spec.control_interval
         timing = self._look.timing
         info = {
@@ -279,8 +278,9 @@ class MicroscopeEngine(Engine):
             "left_out": self._look.tracks.ignored,
             "found": self._look.found,
             "orders": self._hands.number - first + 1,
-            "confirmed": len(done),
-            "unsent": unsent,
+            "confirmed": len(done.applied),
+            "unsent": done.unsent,
+            "cut": tuple(sorted(done.cut)),
             "dry": dry,
             "latency": {"frame": timing.received - timing.exposed,
                         "tracking": timing.tracked - timing.received},

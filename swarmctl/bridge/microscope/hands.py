@@ -29,6 +29,25 @@ class _Sent:
     aim: Aim
 
 
+@dataclass(frozen=True)
+class Done:
+    """What became of orders.
+
+    Attributes:
+        applied: what those came to that were sent.
+        unsent: how many were not sent to the output, as it was busy or not ACTIVE.
+        cut: what the gatekeeper cut or refused, in its words.
+    """
+
+    applied: list[Command]
+    unsent: int
+    cut: set[str]
+
+    def joined(self, other: Done) -> Done:
+        """Return both."""
+        return Done(self.applied + other.applied, self.unsent + other.unsent, self.cut | other.cut)
+
+
 class Hands:
     """Aims commands at what was seen, sends them as orders, and reads what became of them.
 
@@ -70,16 +89,15 @@ class Hands:
     ) -> tuple[FrameRecord, Command]:
         """Send a command as an order that rests on a look; return it with what it comes to.
 
-        Outputs that are ARMED become ACTIVE, unless it is dry. Raises ArmingError if they may not
-        be used, CapabilityError for what an output cannot do at all.
+        Outputs that are ARMED become ACTIVE, or come to rest if it is dry. Raises ArmingError if
+        they may not be used, CapabilityError for what an output cannot do at all.
         """
         tracks, config = look.tracks, self._rig.steering
         aim = Aim.at(tracks, self._lead(look), config.blind, excluded)
         held = self._hold(command, aim.acts)
         outputs = self._steering.order(held, aim)
         planned = self._steering.applied(outputs, held, aim)
-        if not dry:
-            self._activate()
+        self._prepare(dry)
         self.number += 1
         now = self._clock()
         order = Order(
@@ -98,13 +116,10 @@ class Hands:
         self.latencies.add(timing)
         return FrameRecord(dataclasses.replace(look, timing=timing), order), planned
 
-    def done(self, first: int, command: Command) -> tuple[list[Command], int]:
-        """Return what receipts that have come say was done of orders from number `first` on.
-
-        Also how many of these orders were not sent to the output, as it was busy or not ACTIVE.
-        """
+    def done(self, first: int, command: Command) -> Done:
+        """Return what receipts that have come say was done of orders from number `first` on."""
         found: list[Command] = []
-        unsent = 0
+        unsent, cut = 0, set[str]()
         for receipt in self._gatekeeper.receipts():
             sent = self._sent.pop(receipt.number, None)
             if sent is None:
@@ -112,17 +127,22 @@ class Hands:
             self.latencies.confirm(receipt, sent.order.issued)
             if receipt.number < first:
                 continue
+            cut |= {f"{name}: {words}" for name, words in receipt.limited.items()}
             if sent.order.outputs.keys() - receipt.sent.keys():
                 unsent += 1
             else:
                 found.append(self._steering.applied(receipt.sent, command, sent.aim))
         for number in [n for n in self._sent if n < self.number - _WAITED_FOR]:
             del self._sent[number]
-        return found, unsent
+        return Done(found, unsent, cut)
 
-    def _activate(self) -> None:
+    def _prepare(self, dry: bool) -> None:
+        """Make outputs ACTIVE for orders that count, and let them rest for those that are dry."""
         report = self._gatekeeper.report()
-        if report.standing is Standing.ARMED:
+        if dry:
+            if report.standing is Standing.ACTIVE:
+                self._gatekeeper.rest("orders are dry from now on")
+        elif report.standing is Standing.ARMED:
             self._gatekeeper.activate()
         elif report.standing is not Standing.ACTIVE:
             raise ArmingError(

@@ -146,7 +146,8 @@ class Bench:
         """Return what spots add to the image [H,W], averaged over `frames` with and without.
 
         The first two frames of each are left out: the light may have changed while they were taken.
-        Colloids move, so that the difference is nan up to `hidden` px around each of them.
+        Colloids move, so that the difference is nan up to `hidden` px around each of them, and from
+        the edges of the image, where half of one is not found.
         """
         dark = self.hold({output: Spots.none()}, frames + 2)
         # Not where they are in the light, in which a spot may be taken for a colloid.
@@ -154,6 +155,10 @@ class Bench:
         lit = self.hold({output: spots}, frames + 2)
         change = np.asarray(mean_frame(lit.shots[2:]) - mean_frame(dark.shots[2:]), np.float32)
         _hide(change, before, hidden)
+        edge = math.ceil(hidden)
+        inner = change[edge:-edge, edge:-edge].copy()
+        change[:] = np.nan
+        change[edge:-edge, edge:-edge] = inner
         return change
 
 

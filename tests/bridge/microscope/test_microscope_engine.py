@@ -172,6 +172,7 @@ def test_what_is_applied_comes_from_the_receipts(toy, tmp_path) -> None:  # type
     np.testing.assert_allclose(np.asarray(result.applied.speed)[slots], 2.0, rtol=1e-5)
     assert result.status.info["limited"][slots].all()
     assert result.status.info["confirmed"] == result.status.info["orders"] == 4
+    assert result.status.info["cut"] == ("light: above 0.35",)
 
 
 def test_orders_that_were_not_sent_do_not_count(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -201,6 +202,10 @@ def test_dry_is_safe(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
     bench.gate.standing = Standing.ARMED
     bench.engine.step(command(3.0, 0.5))
     assert bench.gate.standing is Standing.ACTIVE
+    bench.engine.dry = True
+    bench.engine.step(command(3.0, 0.5))
+    assert bench.gate.standing is Standing.ARMED
+    assert len(bench.lab.spots) == 0
 
 
 def test_the_first_steps_are_dry(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -252,9 +252,10 @@ class ToyGate(Gatekeeper):
         spots = order.outputs["light"]
         assert isinstance(spots, Spots)
         cut = dataclasses.replace(spots, power=np.minimum(spots.power, self.most))
+        words = {"light": f"above {self.most}"} if (spots.power > self.most).any() else {}
         self.lab.queue.append((now + self.lab.delay, cut))
         self.waiting.append(
-            Receipt(order.number, {"light": cut}, {}, now + 0.001, now + self.lab.delay)
+            Receipt(order.number, {"light": cut}, words, now + 0.001, now + self.lab.delay)
         )
 
     def beat(self, frame: int, exposed: float) -> None:
