@@ -214,10 +214,8 @@ def commands(_: str) -> str:
     os.environ["COLUMNS"] = "84"
     from swarmctl.cli import make_parser
 
-    parser = make_parser()
-    verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     parts = []
-    for name, sub in verbs.choices.items():
+    for name, sub in _verbs(make_parser(lab=())):
         rows = []
         for action in sub._actions:
             flag = ", ".join(action.option_strings) or str(action.metavar)
@@ -229,6 +227,16 @@ def commands(_: str) -> str:
             + _table(("argument", "meaning"), rows)
         )
     return "\n\n".join(parts)
+
+
+def _verbs(parser: argparse.ArgumentParser) -> list[tuple[str, argparse.ArgumentParser]]:
+    """Verbs of a parser, those of groups such as `lab` by two words."""
+    found = []
+    for group in (a for a in parser._actions if isinstance(a, argparse._SubParsersAction)):
+        for name, sub in group.choices.items():
+            inner = [(f"{name} {word}", verb) for word, verb in _verbs(sub)]
+            found += inner or [(name, sub)]
+    return found
 
 
 def modules(package: str) -> str:

@@ -6,14 +6,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from swarmctl import __version__
-from swarmctl.cli import VERBS, _given, main, make_parser
+from swarmctl.cli import LAB_VERBS, VERBS, _given, main, make_parser
 from swarmctl.core.config import build
+from swarmctl.core.registry import load_target
 from swarmctl.records.metrics import read_metrics
 from swarmctl.records.trajectory import TrajectorySpec, TrajectoryWriter, read_trajectory
 from swarmctl.training import train as training
@@ -111,6 +113,35 @@ def test_help_names_every_key_with_its_default(verb, capsys):
     for name, field in config_class.__dataclass_fields__.items():
         assert name.upper() in text or f"--{name.replace('_', '-')}" in text
         assert " ".join(field.metadata["doc"].split())[:40] in words
+
+
+@pytest.mark.parametrize("verb", LAB_VERBS)
+def test_lab_verbs_have_help_and_a_function_of_one_configuration(verb, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["lab", verb, "--help"])
+    assert caught.value.code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    config_target, target = LAB_VERBS[verb]
+    config_class, function = load_target(config_target), load_target(target)
+    assert " ".join(config_class.__doc__.split())[:60] in words
+    for field in config_class.__dataclass_fields__.values():
+        assert " ".join(field.metadata["doc"].split())[:40] in words
+    assert typing.get_type_hints(function)["config"] is config_class
+
+
+def test_lab_verbs_fail_with_one_line(capsys):
+    for words, said in (
+        (["check", "nowhere.toml"], "no such rig file"),
+        (["stop", "nowhere.toml"], "no such rig file"),
+        (["run", "nowhere.toml"], "which agent"),
+        (["record", "nowhere.toml"], "which scenario"),
+        (["calibrate", "nowhere.toml"], "who stands beside"),
+        (["demo", "--policy", "nowhere"], "Train the policy first"),
+    ):
+        assert main(["lab", *words]) in (1, 2)
+        out, err = capsys.readouterr()
+        assert said in out + err
+        assert "Traceback" not in err
 
 
 def test_no_verb_a_wrong_verb_and_a_wrong_flag_are_usage_errors(capsys):
