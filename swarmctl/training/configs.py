@@ -149,6 +149,7 @@ class SimulateConfig:
     set: tuple[str, ...] = key(
         (), 'changed keys, such as fluid.temperature=0 or box.boundary="open"'
     )
+    engine: str = key("", "engine, such as espresso; run.engine if left out")
     formats: tuple[str, ...] = key(("gif", "mp4"), "of the movie: gif, mp4, or none of them")
     pictures: int = key(150, "pictures in the movie at most")
     fps: int = key(20, "pictures a second")

@@ -5,21 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from swarmctl.core.command import Command, FieldCommand, check_channels
-from swarmctl.core.contracts import Flags, raise_flags
-from swarmctl.core.errors import ConfigError, SwarmctlError
-from swarmctl.core.grids import load_function
+from swarmctl.core.command import Command
+from swarmctl.core.contracts import Engine
+from swarmctl.core.errors import ConfigError
 from swarmctl.core.state import SwarmState
-from swarmctl.engines.jax_engine import JaxEngine
 from swarmctl.records.arrays import write_json_atomic
 from swarmctl.records.commands import command_arrays
 from swarmctl.records.provenance import versions
@@ -34,7 +30,8 @@ from swarmctl.records.trajectory import (
 )
 from swarmctl.training.checkpoint import FILE, load_checkpoint, save_checkpoint
 from swarmctl.training.configs import SimulateConfig
-from swarmctl.training.world_file import Drive, Simulation, load_simulation
+from swarmctl.training.movers import Mover, make_mover
+from swarmctl.training.world_file import Simulation, load_simulation
 from swarmctl.training.world_picture import chemical_channel, write_pictures
 from swarmctl.training.world_summary import format_summary, summarise
 from swarmctl.viz.movie import MovieFiles
@@ -83,13 +80,18 @@ def simulate(config: SimulateConfig, say: Callable[[str], None] = print) -> Simu
         run = RunFolder.open(config.out)
         simulation = load_simulation(config.out)
         _check_same(config, simulation)
-        mover = Mover(simulation)
+        mover = make_mover(simulation)
+        if mover.shapes is None:
+            raise ConfigError(
+                f"simulate: what engine {simulation.run.engine!r} has done cannot be gone on with; "
+                "begin anew with --overwrite."
+            )
     else:
         if not config.world:
             raise ConfigError("simulate: give a world file, such as examples/worlds/swarm.toml.")
         simulation = load_simulation(config.world, config.set, _changes(config))
         # Before the folder is touched: an impossible world must not cost the run that is there.
-        mover = Mover(simulation)
+        mover = make_mover(simulation)
         mover.start()
         run = RunFolder.create(config.out, simulation.tables(), "simulate", config.overwrite)
     with run:
@@ -124,6 +126,7 @@ def _changes(config: SimulateConfig) -> dict[str, Any]:
         "interval": config.interval,
         "every": config.every,
         "seed": config.seed,
+        "engine": config.engine or None,
         "drive.speed": config.speed,
         "drive.turn_rate": config.turn_rate,
     }
@@ -146,130 +149,17 @@ def _check_same(config: SimulateConfig, simulation: Simulation) -> None:
         )
 
 
-class Mover:
-    """Moves a world from one recorded frame to the next, reproducibly from any of them.
-
-    Raises ConfigError, CapabilityError or PlacementError for a simulation that cannot be run.
-    """
-
-    def __init__(self, simulation: Simulation) -> None:
-        self.simulation = simulation
-        world, run = simulation.world, simulation.run
-        self.engine = JaxEngine(world, run.interval)
-        self.params = self.engine.params()
-        self.space = self.engine.space(self.params)
-        self._start_key, self._key = jax.random.split(jax.random.key(run.seed))
-        shapes = jax.eval_shape(self.engine.init, self._start_key, self.params)
-        self.shapes = shapes
-        self._command = _commander(simulation, self.engine, self.space)
-        observed = jax.eval_shape(self.engine.observe_state, shapes, self.params)
-        try:
-            command = jax.eval_shape(self._command, observed)
-        except SwarmctlError:
-            raise
-        except Exception as error:  # whatever a user's function does under tracing
-            raise _bad_control(run.drive, str(error).partition("\n")[0]) from None
-        if not isinstance(command, Command):
-            raise _bad_control(run.drive, f"it returned {type(command).__name__}")
-        check_channels(command.channels, self.engine.spec)
-        try:
-            jax.eval_shape(self._chunk, shapes, self.params)
-        except (TypeError, ValueError, IndexError) as error:
-            raise _bad_control(run.drive, str(error).partition("\n")[0]) from None
-        self._first: Any = None
-        self._advance = jax.jit(self._chunk)
-        self._observe = jax.jit(self.engine.observe_state)
-
-    def start(self) -> Any:
-        """The state at time 0. Raises PlacementError if colloids overlap."""
-        if self._first is None:
-            state = jax.jit(self.engine.init)(self._start_key, self.params)
-            self.engine.check_start(state)
-            self._first = state
-        return self._first
-
-    def observe(self, state: Any) -> SwarmState:
-        """What is seen of a state, as NumPy arrays."""
-        seen: SwarmState = jax.tree.map(np.asarray, self._observe(state, self.params))
-        return seen
-
-    def _chunk(self, state: Any, params: Any) -> tuple[Any, Command, Command, Flags]:
-        engine = self.engine
-
-        def body(state: Any, _: None) -> tuple[Any, tuple[Command, Command, Flags]]:
-            command = self._command(engine.observe_state(state, params))
-            # By the step, so that a resumed run meets the same noise.
-            key = jax.random.fold_in(self._key, state.step)
-            state, applied, flags = engine.advance(key, state, command, params)
-            return state, (command, applied, flags)
-
-        count = self.simulation.run.intervals_per_frame
-        state, (asked, applied, flags) = jax.lax.scan(body, state, None, length=count)
-        last = partial(jax.tree.map, lambda leaf: leaf[-1])
-        return state, last(asked), last(applied), jax.tree.map(lambda f: f.any(axis=0), flags)
-
-    def advance(self, state: Any) -> tuple[Any, Command, Command]:
-        """The state one frame later, and the last command, requested and applied.
-
-        Raises PhysicsError if the motion failed.
-        """
-        state, asked, applied, flags = self._advance(state, self.params)
-        raise_flags(jax.tree.map(np.asarray, flags), self.engine.spec)
-        return state, asked, applied
-
-
-def _bad_control(drive: Drive, why: str) -> ConfigError:
-    return ConfigError(
-        f"run.drive.control {drive.control!r}: {why}. It must be a function (SwarmState, Space) -> "
-        "Command made of jax.numpy operations, with arrays for all colloids."
-    )
-
-
-def _commander(
-    simulation: Simulation, engine: JaxEngine, space: Any
-) -> Callable[[SwarmState], Command]:
-    """The command as a function of what is observed."""
-    world, drive = simulation.world, simulation.run.drive
-    if drive.control:
-        function = load_function(drive.control, "run.drive.control")
-        return lambda state: function(state, space)
-    dtype = engine.spec.dtype
-    slots = np.asarray(world.species_of_slot)
-
-    def column(name: str) -> Array | None:
-        values = drive.per_species(name, world)
-        return None if values is None else jnp.asarray(np.asarray(values)[slots], dtype)
-
-    turn = column("turn_rate")
-    if turn is not None and world.dimension == 3:
-        turn = turn[:, None] * jnp.asarray([0, 0, 1], dtype)
-    field = None
-    if (given := drive.field) is not None:
-        zero = (0.0,) * world.dimension
-        field = FieldCommand(
-            bias=jnp.asarray(given.bias or zero, dtype),
-            amplitude=jnp.asarray(given.amplitude or zero, dtype),
-            axis=jnp.asarray(given.axis, dtype),
-            frequency=jnp.asarray(given.frequency, dtype),
-            phase=jnp.asarray(given.phase, dtype),
-            gradient=jnp.asarray(given.gradient or (zero,) * world.dimension, dtype),
-        )
-    command = Command(speed=column("speed"), turn_rate=turn, power=column("power"), field=field)
-    return lambda state: command
-
-
 def _record(folder: Path, mover: Mover, progress: bool) -> tuple[float, int]:
     """Simulate what is missing in a folder; return seconds and time steps, without compilation."""
     simulation, engine = mover.simulation, mover.engine
     run, last = simulation.run, simulation.run.frames
-    if (folder / FILE).exists():
+    if mover.shapes is not None and (folder / FILE).exists():
         state, about = load_checkpoint(folder, mover.shapes)
         frame = int(about["frame"])
     else:
         state, frame = mover.start(), 0
     seen = mover.observe(state)
-    _, *commands, _ = jax.eval_shape(mover._chunk, mover.shapes, mover.params)
-    spec = _specification(simulation, engine, seen, commands)
+    spec = _specification(simulation, engine, seen, mover.commands())
     steps = round(run.every / simulation.world.time_step)
     timed, moved = 0.0, 0
     total = round(run.time, 9)
@@ -294,17 +184,18 @@ def _record(folder: Path, mover: Mover, progress: bool) -> tuple[float, int]:
             # A resumed run repeats what came after its checkpoint; those frames are there already.
             if number >= writer.frames:
                 writer.write(_frame(mover.observe(state), simulation, mover, requested, applied))
-            if time.perf_counter() - saved > CHECKPOINT_SECONDS and number < last:
+            late = time.perf_counter() - saved > CHECKPOINT_SECONDS
+            if late and number < last and mover.shapes is not None:
                 save_checkpoint(folder, state, {"frame": str(number)})
                 saved = time.perf_counter()
             bar.update(run.every)
-    if frame < last:
+    if frame < last and mover.shapes is not None:
         save_checkpoint(folder, state, {"frame": str(last)})
     return timed, moved
 
 
 def _specification(
-    simulation: Simulation, engine: JaxEngine, seen: SwarmState, commands: Sequence[Command]
+    simulation: Simulation, engine: Engine, seen: SwarmState, commands: Sequence[Command]
 ) -> TrajectorySpec:
     # What is applied may have more channels than what was asked for: a delay knows all of them.
     blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), commands)

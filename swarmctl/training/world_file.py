@@ -133,6 +133,7 @@ class Run:
     every: float = key(1.0, "time between recorded frames; whole number of intervals", "s")
     seed: int = key(0, "seed of start and noise")
     title: str = key("", "line above the pictures")
+    engine: str = key("jax", "engine that simulates it")
     drive: Drive = key(Drive(), "what is asked of the colloids")
 
     def __post_init__(self) -> None:

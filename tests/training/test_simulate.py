@@ -20,7 +20,8 @@ from swarmctl.records.commands import FIELD_CHANNELS, command_arrays
 from swarmctl.records.trajectory import TrajectoryWriter, read_trajectory
 from swarmctl.training import simulate as simulation_module
 from swarmctl.training.configs import SimulateConfig
-from swarmctl.training.simulate import Mover, simulate
+from swarmctl.training.movers import JaxMover as Mover
+from swarmctl.training.simulate import simulate
 from swarmctl.training.world_file import Run, load_simulation
 from swarmctl.training.world_picture import energy_function, fitting_view, flow_function
 from swarmctl.training.world_summary import msd
