@@ -11,6 +11,9 @@ regressor of a displacement is then the expectation of ∫ v n̂ dt given the me
 exp(-P/2) ∫ v n̂(θ̂) dt with P the variance of what smoothing leaves (an error of Berkson's kind,
 which leaves gains unbiased: Carroll et al., Measurement Error in Nonlinear Models, chapter 1); what
 that error adds to the displacements' variance is the known part h of ψ.
+
+Turning by the offset of a spot depends on the heading itself, whose noise is that of the turns: the
+regressor is not exogenous, and steering comes out a little low.
 """
 
 from __future__ import annotations
