@@ -346,3 +346,48 @@ def test_a_failing_motion_keeps_what_was_recorded(file, tmp_path):
     assert len(read_trajectory(tmp_path / "run" / "trajectory.h5md")) == 5
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
     shutil.rmtree(tmp_path / "run")
+
+
+PLAIN = """
+from swarmctl.core.contracts import Engine
+from swarmctl.engines.jax_engine import JaxEngine
+
+
+class Plain(Engine):
+    \"\"\"An engine of which nobody knows that it is made of pure functions.\"\"\"
+
+    def __init__(self, world, control_interval=0.1):
+        self.engine = JaxEngine(world, control_interval)
+        self.spec = self.engine.spec
+
+    def reset(self, seed):
+        return self.engine.reset(seed)
+
+    def step(self, command):
+        return self.engine.step(command)
+
+    def stop(self, reason):
+        self.engine.stop(reason)
+
+    def close(self):
+        self.engine.close()
+"""
+
+
+def test_any_engine_that_simulates_a_world_simulates_it(file, tmp_path):
+    """Without noise the engine does not matter; what it has done cannot be gone on with."""
+    plain = tmp_path / "plain.py"
+    plain.write_text(PLAIN)
+    options = {"pictures": 2, "formats": (), "progress": False}
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    simulate(SimulateConfig(str(file), ours, **options), say=lambda text: None)
+    engine = f"{plain}:Plain"
+    simulate(SimulateConfig(str(file), theirs, engine=engine, **options), say=lambda text: None)
+    first, second = read_trajectory(ours), read_trajectory(theirs)
+    np.testing.assert_array_equal(first.time, second.time)
+    np.testing.assert_allclose(first.position, second.position, atol=1e-4)
+    np.testing.assert_array_equal(first.applied["speed"][1:], second.applied["speed"][1:])
+    with pytest.raises(ConfigError, match="begin anew"):
+        simulate(SimulateConfig(out=theirs, resume=True, **options), say=lambda text: None)
+    with pytest.raises(ConfigError, match=r"does not simulate a world|is no simulation"):
+        simulate(SimulateConfig(str(file), tmp_path / "x", engine="link", **options))
