@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from swarmctl.bridge.switch.modes import GuardConfig, Mode
 from swarmctl.bridge.switch.plant import Plant, tracked
-from swarmctl.bridge.switch.prediction import DOUBTS, FAULTS
+from swarmctl.bridge.switch.prediction import FAULTS, doubts
 from swarmctl.bridge.switch.probe import Probe, ProbeReport
 from swarmctl.bridge.switch.twin import Twin
 from swarmctl.bridge.switch.watch import Comparison, Watch
@@ -145,7 +145,8 @@ class Bridge(Engine):
         if reasons:
             raise ArmingError("the agent may not drive: " + "; ".join(reasons) + ".")
         assert self.plant is not None
-        comparison = Comparison(self.world, self._interval, self.guards, DOUBTS)
+        doubted = doubts(self.plant.delay, self._interval)
+        comparison = Comparison(self.world, self._interval, self.guards, doubted)
         assert self._state is not None
         # Once outputs are live, nothing may take its time: programs are compiled before.
         comparison.look(self._state, self._state, list(self._history), self.plant.delay)

@@ -68,6 +68,14 @@ DOUBTS = (
     Hypothesis("an interval later", later=1.0),
 )
 """What a probe has to rule out."""
+SHORT = 0.5
+"""Delays of fewer intervals need not be told from doubled ones by a probe."""
+
+
+def doubts(delay: float, control_interval: float) -> tuple[Hypothesis, ...]:
+    """Return what a probe has to rule out, for a delay of `delay` s."""
+    long = delay >= SHORT * control_interval
+    return tuple(h for h in DOUBTS if long or h.delay == 1)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,6 @@ CLIP = 4.0
 """Most that one colloid may say for or against a fault in one frame: some stick or collide."""
 BESIDE = 1.2
 """Colloids nearer than so many contact distances are left out."""
-SHORT = 0.5
-"""Delays of fewer intervals are not doubled: an interval more is what matters then."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class Comparison:
         evidence = {
             h.name: float(total[row])
             for row, h in enumerate(self.predictor.hypotheses)
-            if row and self._matters(h, row, delay, expected)
+            if row and self._matters(row, expected)
         }
         return Finding(error, int(same.sum()), evidence, speed, turn)
 
@@ -134,10 +132,8 @@ class Comparison:
         beside = (away < BESIDE * self._contact) & present & ~np.eye(len(present), dtype=bool)
         return ~beside.any(axis=1)
 
-    def _matters(self, fault: Hypothesis, row: int, delay: float, expected: Prediction) -> bool:
-        """Whether it predicts anything else: turning may not be asked for, a delay may be short."""
-        if fault.delay != 1 and delay < SHORT * self.predictor.engine.spec.control_interval:
-            return False
+    def _matters(self, row: int, expected: Prediction) -> bool:
+        """Whether a hypothesis predicts anything else: turning may not be asked for."""
         other = expected.displacement[row] != expected.displacement[0]
         turned = expected.turn is not None and (expected.turn[row] != expected.turn[0]).any()
         return bool(other.any() or turned)
