@@ -7,7 +7,6 @@ itself.
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import signal
 import traceback
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from swarmctl.core import errors
 from swarmctl.core.errors import SwarmctlError, WorkerDiedError
 from swarmctl.training.collecting import Collected, Collector, Order
 
@@ -113,8 +113,8 @@ def _receive(pipe: Connection) -> Order | None:
 def _portable(error: Exception) -> Exception:
     """The error in a form that another process can raise, with where it came from."""
     error.add_note("In the worker:\n" + "".join(traceback.format_exception(error)))
-    try:
-        again = pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever an exception of a user's engine does
-        return SwarmctlError(f"{type(error).__name__}: {error}")
-    return again if isinstance(again, Exception) else SwarmctlError(str(error))
+    # Those of ours that are a message and nothing else arrive as what they are.
+    ours = getattr(errors, type(error).__name__, None) is type(error)
+    if ours and error.args == (str(error),):
+        return error
+    return SwarmctlError(f"{type(error).__name__}: {error}")

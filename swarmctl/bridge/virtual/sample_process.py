@@ -8,6 +8,7 @@ the end. The process ends when it is asked to, on SIGTERM, and when the process 
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -77,6 +78,9 @@ class SampleProcess:
 
     def run(self) -> None:
         """Serve until the end."""
+        # A collection of all that compiling has left would take longer than a frame.
+        gc.collect()
+        gc.freeze()
         try:
             while not self._stopped and os.getppid() == self._parent:
                 if self.pacing == "real-time":
