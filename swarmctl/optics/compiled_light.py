@@ -13,6 +13,39 @@ REACH = 4.5
 """A spot or an edge ends so many standard deviations away."""
 
 
+@compiled("f8(f8)")
+def _step(u: float) -> float:
+    if u > REACH:
+        return 1.0
+    if u < -REACH:
+        return 0.0
+    return 0.5 * math.erfc(-0.7071067811865476 * u)
+
+
+@compiled("void(f4[:,::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[::1])")
+def add_rods(light: Any, centre: Any, axis: Any, electrons: Any, length: Any, sigma: Any) -> None:
+    """Add lines of light that hold `electrons` [K] in all to light [H,W].
+
+    Each is a segment of `length` [K] px about `centre` [K,2] px along the unit vector `axis` [K,2],
+    convolved with a Gaussian of `sigma` [K] px.
+    """
+    height, width = light.shape
+    for k in range(len(length)):
+        x, y, s = centre[k, 0], centre[k, 1], sigma[k]
+        half, nx, ny = 0.5 * length[k], axis[k, 0], axis[k, 1]
+        reach_x, reach_y = half * abs(nx) + REACH * s, half * abs(ny) + REACH * s
+        if not (-reach_x < x < width + reach_x and -reach_y < y < height + reach_y):
+            continue
+        level = electrons[k] / (math.sqrt(2 * math.pi) * s * length[k])
+        for j in range(max(0, int(y - reach_y)), min(height, int(y + reach_y) + 2)):
+            for i in range(max(0, int(x - reach_x)), min(width, int(x + reach_x) + 2)):
+                along = nx * (i - x) + ny * (j - y)
+                across = nx * (j - y) - ny * (i - x)
+                if abs(across) < REACH * s and abs(along) < half + REACH * s:
+                    line = _step((along + half) / s) - _step((along - half) / s)
+                    light[j, i] += level * line * math.exp(-0.5 * (across / s) ** 2)
+
+
 @compiled("void(f4[:,::1], f8[:,::1], f8[::1], f8[::1], f8[::1])")
 def add_spots(light: Any, centre: Any, peak: Any, sigma: Any, ring: Any) -> None:
     """Add spots of height `peak` at `centre` [K,2] (x, y) px to light [H,W].
@@ -43,15 +76,6 @@ def add_spots(light: Any, centre: Any, peak: Any, sigma: Any, ring: Any) -> None
                 if r < reach:
                     outer = math.exp(-((r - rho) ** 2) * scale)
                     light[j, i] += 0.5 * peak[k] * (outer + math.exp(-((r + rho) ** 2) * scale))
-
-
-@compiled("f8(f8)")
-def _step(u: float) -> float:
-    if u > REACH:
-        return 1.0
-    if u < -REACH:
-        return 0.0
-    return 0.5 * math.erfc(-0.7071067811865476 * u)
 
 
 @compiled(

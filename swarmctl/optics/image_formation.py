@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from swarmctl.core.errors import CommandError
-from swarmctl.optics.optics_config import CameraConfig, OpticsConfig, SpotConfig
+from swarmctl.optics.optics_config import (
+    CameraConfig,
+    DimerConfig,
+    JanusConfig,
+    OpticsConfig,
+    RodConfig,
+    SpotConfig,
+)
 
 if TYPE_CHECKING:  # swarmctl.core.state imports JAX; a renderer's process does without
     from swarmctl.core.state import SwarmState
@@ -137,21 +144,63 @@ class ImageFormation:
         height = focus.spread * own[:, 1] - focus.offset
         if sample.position.shape[1] == 3:
             height = height + sample.position[:, 2]
-        blur = np.abs(height) * focus.slope / size
-        if isinstance(look, SpotConfig):
-            sigma = look.sigma / size
-            electrons = look.brightness * np.exp(look.spread * own[:, 0])
-            blur = np.where(blur > 0.05 * sigma, blur, 0.0)
-            peak = share * electrons * _dilution(blur / sigma)
-            self._loops.add_spots(light, centre, peak, np.full(len(peak), sigma), blur)
+        axis = _axis(self._affine.direction_to_image(sample.director[:, :2]), sample.director)
+        if not isinstance(look, JanusConfig):
+            electrons = share * look.brightness * np.exp(look.spread * own[:, 0])
+            if isinstance(look, SpotConfig):
+                self._add_spots(light, centre, electrons, look.sigma, height)
+            elif isinstance(look, DimerConfig):
+                half = 0.5 * look.distance * axis
+                for end, part in ((-1, electrons), (1, electrons * look.ratio)):
+                    at = centre + end * half[:, :2] / size
+                    self._add_spots(light, at, part, look.sigma, height + end * half[:, 2])
+            else:
+                self._add_rods(light, centre, electrons, look, height, axis)
             return
+        blur = self._blur(height)
         contrast = np.exp(look.spread * own[:, 0])
         body = np.maximum(1 + (look.body - 1) * contrast, 0)
         cap = np.maximum(1 + (look.cap - 1) * contrast, 0)
         edge = np.sqrt((look.edge / size) ** 2 + blur**2 / 2)
-        axis = _axis(self._affine.direction_to_image(sample.director[:, :2]), sample.director)
         radius = np.full(len(edge), look.radius / size)
         self._loops.add_discs(light, ground, centre, axis, radius, edge, body, cap, share)
+
+    def _blur(self, height: Floats) -> Floats:
+        """Radius in px of the cone of light at heights [N] µm over the focal plane."""
+        return np.abs(height) * self.config.focus.slope / self._affine.pixel_size
+
+    def _add_spots(
+        self, light: Image, centre: Floats, electrons: Floats, sigma: float, height: Floats
+    ) -> None:
+        """Add spots with `electrons` [N] in the middle, were they in focus."""
+        width, blur = sigma / self._affine.pixel_size, self._blur(height)
+        blur = np.where(blur > 0.05 * width, blur, 0.0)
+        peak = electrons * _dilution(blur / width)
+        places = np.ascontiguousarray(centre)
+        self._loops.add_spots(light, places, peak, np.full(len(peak), width), blur)
+
+    def _add_rods(
+        self,
+        light: Image,
+        centre: Floats,
+        electrons: Floats,
+        look: RodConfig,
+        height: Floats,
+        axis: Floats,
+    ) -> None:
+        """Add rods with `electrons` [N] in the middle, were they in focus and lay flat.
+
+        Out of focus they are wider, with the variance of the cone of light; tilted they are
+        shorter. Both keep their light.
+        """
+        size = self._affine.pixel_size
+        long, wide = look.length / size, look.sigma / size
+        total = electrons * math.sqrt(2 * math.pi) * wide * long / math.erf(long / wide / 8**0.5)
+        sigma = np.sqrt(wide**2 + self._blur(height) ** 2 / 2)
+        lying = np.linalg.norm(axis[:, :2], axis=1)
+        shown = np.maximum(long * lying, 0.01 * sigma)
+        along = np.ascontiguousarray(axis[:, :2] / np.maximum(lying, 1e-12)[:, None])
+        self._loops.add_rods(light, centre, along, total, shown, sigma)
 
 
 @lru_cache(maxsize=1)

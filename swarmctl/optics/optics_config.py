@@ -49,6 +49,51 @@ class JanusConfig:
 
 
 @dataclass(frozen=True)
+class RodConfig:
+    """Bright rods on a dark ground: a line, as wide as the point spread. They lie along directors.
+
+    Both ends look alike.
+    """
+
+    kind: ClassVar[str] = "rod"
+
+    length: float = key(4.0, "of a rod, from half height to half height", "um")
+    sigma: float = key(0.5, "standard deviation across a rod in focus", "um")
+    brightness: float = key(500.0, "electrons per exposure in the brightest pixel of a rod")
+    spread: float = key(0.15, "standard deviation of the logarithm of the brightness")
+
+    def __post_init__(self) -> None:
+        require_positive("rod", length=self.length, sigma=self.sigma, brightness=self.brightness)
+        require_not_negative("rod", spread=self.spread)
+
+
+@dataclass(frozen=True)
+class DimerConfig:
+    """Two bright spots as one body on a dark ground. Directors point from the first to the second.
+
+    With a ratio below 1 that is from bright to dim; with 1 both ends look alike.
+    """
+
+    kind: ClassVar[str] = "dimer"
+
+    distance: float = key(2.0, "between the two spots", "um")
+    sigma: float = key(0.6, "standard deviation of a spot in focus", "um")
+    brightness: float = key(500.0, "electrons per exposure in the brightest pixel of the first")
+    ratio: float = key(1.0, "brightness of the second spot, relative to the first")
+    spread: float = key(0.15, "standard deviation of the logarithm of the brightness of a body")
+
+    def __post_init__(self) -> None:
+        require_positive(
+            "dimer",
+            distance=self.distance,
+            sigma=self.sigma,
+            brightness=self.brightness,
+            ratio=self.ratio,
+        )
+        require_not_negative("dimer", spread=self.spread)
+
+
+@dataclass(frozen=True)
 class FocusConfig:
     """How far colloids are from the focal plane, and what that does."""
 
@@ -120,7 +165,9 @@ class OpticsConfig:
     """All that lies between a sample and a frame."""
 
     view: ViewConfig = key(ViewConfig(), "what is seen, and how it is turned")
-    look: SpotConfig | JanusConfig = key(SpotConfig(), "what a colloid looks like")
+    look: SpotConfig | JanusConfig | RodConfig | DimerConfig = key(
+        SpotConfig(), "what a colloid looks like"
+    )
     focus: FocusConfig = key(FocusConfig(), "distance from the focal plane")
     illumination: IlluminationConfig = key(IlluminationConfig(), "light and what takes it away")
     camera: CameraConfig = key(CameraConfig(), "from electrons to counts")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.float32]
 Frame = npt.NDArray[np.uint8 | np.uint16]
 
@@ -25,6 +26,9 @@ class Detections:
         direction_error: [M] rad, standard deviation of the direction; inf where it is not seen.
         quality: [M] by which the detector ranks them: a spot's height, the share of the variance
             that a disc explains.
+        axial: bool [M], whether of the direction only the axis is seen: its sign is arbitrary. It
+            may be left out: none is.
+        length: [M] px from end to end, NaN where it is not measured. It may be left out.
     """
 
     position: Floats
@@ -32,6 +36,13 @@ class Detections:
     direction: Floats
     direction_error: Floats
     quality: Floats
+    axial: Bools = field(default_factory=lambda: np.empty(0, np.bool_))
+    length: Floats = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        for name, missing in (("axial", False), ("length", np.nan)):
+            if len(getattr(self, name)) != len(self):
+                object.__setattr__(self, name, np.full(len(self), missing))
 
     @classmethod
     def of_spots(cls, position: npt.ArrayLike, signal: npt.ArrayLike | None = None) -> Detections:
@@ -46,13 +57,7 @@ class Detections:
 
     def take(self, index: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Detections:
         """Return some of them."""
-        return Detections(
-            self.position[index],
-            self.signal[index],
-            self.direction[index],
-            self.direction_error[index],
-            self.quality[index],
-        )
+        return Detections(*(getattr(self, f.name)[index] for f in dataclasses.fields(self)))
 
     def joined(self, other: Detections) -> Detections:
         """Return these and the others."""

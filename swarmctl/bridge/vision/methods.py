@@ -20,6 +20,16 @@ detectors.register(
     "Janus discs in bright field, with orientation",
 )
 detectors.register(
+    "rods",
+    "swarmctl.bridge.vision.rods:RodDetectorConfig",
+    "bright rods, with axis and length",
+)
+detectors.register(
+    "dimers",
+    "swarmctl.bridge.vision.dimers:DimerDetectorConfig",
+    "pairs of bright spots as one body, with axis",
+)
+detectors.register(
     "trackpy",
     "swarmctl.bridge.vision.offline:TrackpyDetectorConfig",
     "bright spots by trackpy.locate, for recordings",

@@ -15,6 +15,7 @@ from swarmctl.optics.affine import Affine
 
 NOBODY = -1
 """Identity of a slot that holds no colloid."""
+_SURE = 3.0  # standard deviations of a velocity, from which on an axis points along it
 _OF_A_NEW_ONE = (
     "position",
     "velocity",
@@ -22,6 +23,7 @@ _OF_A_NEW_ONE = (
     "angle",
     "angle_variance",
     "angle_seen",
+    "sign_seen",
     "angular_velocity",
     "hits",
 )
@@ -83,6 +85,8 @@ class Tracks:
         angle: [N] rad, heading in the sample.
         angle_variance: [N] rad²; inf where nothing is known.
         angle_seen: bool [N], whether the heading comes from an orientation that was seen.
+        sign_seen: bool [N], whether that was more than an axis. Where it was not, the sign stays from
+            frame to frame, and turns to the velocity where that is sure.
         angular_velocity: [N] rad/s, averaged; 0 where no orientation is seen.
         hits: [N] frames in which it was found; 0 marks an empty slot.
         missed: [N] frames in a row in which it was not.
@@ -101,6 +105,7 @@ class Tracks:
     angle: Floats
     angle_variance: Floats
     angle_seen: Bools
+    sign_seen: Bools
     angular_velocity: Floats
     hits: Ints
     missed: Ints
@@ -155,6 +160,7 @@ class Tracker:
             angle=np.zeros(count),
             angle_variance=np.full(count, np.inf),
             angle_seen=np.zeros(count, np.bool_),
+            sign_seen=np.zeros(count, np.bool_),
             angular_velocity=np.zeros(count),
             hits=np.zeros(count, np.int64),
             missed=np.zeros(count, np.int64),
@@ -172,13 +178,13 @@ class Tracker:
         interval = time - tracks.time if math.isfinite(tracks.time) else 0.0
         tracks = _predict(replace(tracks, time=time, interval=interval), self.config)
         place, angle = self.view.to_sample(found.position), self._angles(found)
-        error = found.direction_error
+        error, axial = found.direction_error, found.axial
         slot, index = self._link(tracks, place)
         tracks = _correct(tracks, self.config, slot, place[index])
-        tracks = _turn(tracks, self.config, slot, angle[index], error[index])
+        tracks = _turn(tracks, self.config, slot, angle[index], error[index], axial[index])
         tracks = _count(tracks, self.config, slot)
         new = np.setdiff1d(np.arange(len(found)), index)
-        tracks, free = _add(tracks, self.config, place[new], angle[new], error[new])
+        tracks, free = _add(tracks, self.config, place[new], angle[new], error[new], axial[new])
         detection = np.full(self.config.capacity, -1, np.int64)
         detection[slot], detection[free] = index, new[: len(free)]
         return _name(replace(tracks, detection=detection), self.config)
@@ -241,23 +247,42 @@ def _correct(tracks: Tracks, config: TrackerConfig, slot: Ints, place: Floats) -
 
 
 def _turn(
-    tracks: Tracks, config: TrackerConfig, slot: Ints, angle: Floats, error: Floats
+    tracks: Tracks,
+    config: TrackerConfig,
+    slot: Ints,
+    angle: Floats,
+    error: Floats,
+    axial: Bools,
 ) -> Tracks:
-    """Correct headings by angles [K] rad with errors [K]; where none is seen, by the motion."""
+    """Correct headings by angles [K] rad with errors [K]; where none is seen, by the motion.
+
+    Of an axial angle only the axis counts.
+    """
     angles, variance = tracks.angle.copy(), tracks.angle_variance.copy()
     seen, turning = tracks.angle_seen.copy(), tracks.angular_velocity.copy()
+    signed = tracks.sign_seen.copy()
     shown = np.isfinite(error)
-    here, square = slot[shown], error[shown] ** 2
+    here, square, axis = slot[shown], error[shown] ** 2, axial[shown]
     first = ~seen[here]
     before = np.where(first, np.inf, variance[here])
     gain = 1 / (1 + square / before)
     away = _wrapped(angle[shown] - angles[here])
+    # A sign that is seen for the first time decides; it is no turn.
+    turned = ~axis & ~signed[here] & ~first & (np.abs(away) > np.pi / 2)
+    angles[here] += np.where(turned, np.pi, 0.0)
+    away = np.where(axis | turned, _wrapped(2 * away) / 2, away)
+    signed[here] |= ~axis
     angles[here] += gain * away
     variance[here] = gain * square
     if tracks.interval > 0:
         share = 1 - math.exp(-tracks.interval / config.turn_time)
         turning[here] += np.where(first, 0.0, share * gain * away / tracks.interval)
     seen[here] = True
+    pushed = here[axis & ~signed[here]]
+    ahead = np.cos(angles[pushed]) * tracks.velocity[pushed, 0]
+    ahead += np.sin(angles[pushed]) * tracks.velocity[pushed, 1]
+    backwards = ahead < -_SURE * np.sqrt(tracks.covariance[pushed, 2])
+    angles[pushed[backwards]] += np.pi
     speed = np.linalg.norm(tracks.velocity, axis=1)
     moving = ~seen & (speed > 0)
     angles[moving] = np.arctan2(tracks.velocity[moving, 1], tracks.velocity[moving, 0])
@@ -267,6 +292,7 @@ def _turn(
         angle=_wrapped(angles),
         angle_variance=variance,
         angle_seen=seen,
+        sign_seen=signed,
         angular_velocity=turning,
     )
 
@@ -298,6 +324,7 @@ def _add(
     place: Floats,
     angle: Floats,
     error: Floats,
+    axial: Bools,
 ) -> tuple[Tracks, Ints]:
     """Put new colloids at places [K,2] µm into free slots; those without one are counted.
 
@@ -313,6 +340,7 @@ def _add(
     changed["angle"][free] = np.where(shown, angle[:count], 0.0)
     changed["angle_variance"][free] = np.where(shown, error[:count] ** 2, np.inf)
     changed["angle_seen"][free] = shown
+    changed["sign_seen"][free] = shown & ~axial[:count]
     changed["angular_velocity"][free] = 0.0
     changed["hits"][free] = 1
     return replace(tracks, ignored=len(place) - count, **changed), free
