@@ -13,6 +13,7 @@ from swarmctl.core.machine_code import compiled
 KNOWNS = 6
 """Ground, height of a rod and its length or heights of both spots, centre x and y, angle."""
 REACH = 3.0  # a body ends so many standard deviations beside its line
+_SIMILAR = 0.75  # cosine between two axes
 _WIDE = 1.88  # half width, in standard deviations, of a cubic step as steep as the error function
 
 
@@ -43,13 +44,17 @@ def line_means(image: Any, least: Any, line: Any, mean: Any, which: Any) -> None
 
 @compiled("void(f8[:,::1], f8[::1], f8, f8, b1[::1])")
 def mark_apart(position: Any, angle: Any, along: float, across: float, apart: Any) -> None:
-    """Mark those bodies [K] that lie on no earlier one: so far along and across its axis."""
+    """Mark those bodies [K] that lie on no earlier one with a similar angle.
+
+    That is one so near along and across its axis.
+    """
     for k in range(len(angle)):
         apart[k] = True
         for m in range(k):
             dx, dy = position[k, 0] - position[m, 0], position[k, 1] - position[m, 1]
             c, s = math.cos(angle[m]), math.sin(angle[m])
-            if apart[m] and abs(c * dx + s * dy) < along and abs(c * dy - s * dx) < across:
+            near = abs(c * dx + s * dy) < along and abs(c * dy - s * dx) < across
+            if apart[m] and near and abs(math.cos(angle[k] - angle[m])) > _SIMILAR:
                 apart[k] = False
 
 

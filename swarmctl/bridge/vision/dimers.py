@@ -10,7 +10,7 @@ import numpy as np
 from swarmctl.bridge.vision import bodies
 from swarmctl.bridge.vision.detections import Detections, Detector, Floats, Frame, Image
 from swarmctl.bridge.vision.linking import Ints
-from swarmctl.bridge.vision.search import SearchMemory, without_duplicates
+from swarmctl.bridge.vision.search import Search, SearchMemory, to_half, without_duplicates
 from swarmctl.bridge.vision.spots import SpotDetectorConfig
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_positive
@@ -19,6 +19,10 @@ from swarmctl.core.extras import import_extra
 _SURE = 3.0  # standard deviations, from which on one spot is brighter
 _CLOSEST = 3.0  # widths of a spot: closer ones have no two peaks
 _LEAST_EXPLAINED = 0.5  # of the variance about a dimer
+_SMOOTHING = 0.4  # of a spot's width
+
+_TURN = np.arange(24) * np.pi / 12
+_AROUND = np.column_stack([np.cos(_TURN), np.sin(_TURN)])
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class DimerDetectorConfig:
     distance: float = key(10.0, "between the two spots, px")
     sigma: float = key(3.0, "standard deviation of a spot, px")
     tolerance: float = key(0.15, "largest departure from the distance, as a share of it")
+    ratio: float = key(0.3, "least height of the dimmer spot, relative to the brighter one")
     polar: bool = key(
         False, "whether the spots differ on purpose: a dimer points from bright to dim"
     )
@@ -46,6 +51,8 @@ class DimerDetectorConfig:
         )
         if not 0 < self.tolerance < 0.5:
             raise ConfigError("dimers: tolerance must lie between 0 and 0.5.")
+        if not 0 < self.ratio <= 1:
+            raise ConfigError("dimers: ratio must lie between 0 and 1.")
         if self.distance < _CLOSEST * self.sigma:
             raise ConfigError(
                 f"dimers: two spots are told apart from {_CLOSEST:g} sigma on, got a distance of "
@@ -78,9 +85,10 @@ class DimerDetector:
         config = self.config
         spots = self._spots(frame)
         search = self._memory.of(frame)
-        search.halved(frame)
+        search.load(frame, _SMOOTHING * config.sigma / 2)
+        search.level_fine()
         pair = pairs_at(spots.position, config.distance, config.tolerance * config.distance)
-        ends = spots.position[pair]
+        ends = self._with_hidden(search, spots.position, pair)
         along = ends[:, 0] - ends[:, 1]
         fits = bodies.fit(
             search,
@@ -89,7 +97,7 @@ class DimerDetector:
             config.sigma,
             ends.mean(axis=1),
             np.arctan2(along[:, 1], along[:, 0]),
-            spots.signal[pair].mean(axis=1),
+            np.full(len(ends), np.median(spots.signal) if len(spots) else 0.0),
         )
         # The spot ahead is the first; a dimer points from bright to dim.
         turn = config.polar & (fits.unequal > 0)
@@ -97,8 +105,32 @@ class DimerDetector:
         signal = (fits.height + fits.second) / 2
         length = np.full(len(signal), config.distance)
         found = bodies.detections(fits, signal, turn, axial, length)
-        found = found.take((signal >= config.lowest) & (fits.explained > _LEAST_EXPLAINED))
+        dim, bright = np.sort([fits.height, fits.second], axis=0)
+        good = (dim >= config.lowest) & (dim >= config.ratio * bright)
+        found = found.take(good & (fits.explained > _LEAST_EXPLAINED))
         return without_duplicates(found, config.distance / 2, search.shape)
+
+    def _with_hidden(self, search: Search, spots: Floats, pair: Ints) -> Floats:
+        """Both spots [P,2,2] px of all pairs, and of single spots with what is bright beside them.
+
+        On the flank of a bright spot a dim one has no peak of its own.
+        """
+        distance = self.config.distance
+        alone = np.setdiff1d(np.arange(len(spots)), pair)
+        ends = spots[pair]
+        if not len(alone):
+            return ends
+        partner = spots[alone, None] + distance * _AROUND
+        i, j = np.moveaxis(np.rint(to_half(partner)).astype(int), -1, 0)
+        height, width = search.half.shape
+        light = search.half[np.clip(j, 0, height - 1), np.clip(i, 0, width - 1)].copy()
+        light[(i < 0) | (j < 0) | (i >= width) | (j >= height)] = -np.inf
+        # What is bright there may be a spot that is known.
+        spatial = import_extra("vision", "scipy.spatial")
+        light[spatial.cKDTree(spots).query(partner)[0] < distance / 2] = -np.inf
+        best = np.argmax(light, axis=1)
+        hidden = np.stack([spots[alone], partner[np.arange(len(alone)), best]], axis=1)
+        return np.concatenate([ends, hidden])
 
 
 def pairs_at(position: Floats, distance: float, tolerance: float) -> Ints:

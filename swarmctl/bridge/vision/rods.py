@@ -8,13 +8,17 @@ from typing import ClassVar
 import numpy as np
 
 from swarmctl.bridge.vision import bodies
-from swarmctl.bridge.vision.detections import Detections, Detector, Frame, Image
+from swarmctl.bridge.vision.detections import Bools, Detections, Detector, Floats, Frame, Image
 from swarmctl.bridge.vision.search import Search, SearchMemory, to_half, without_duplicates
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_positive
 
 _SMOOTHING = 0.6  # of a rod's width
 _ALONG, _ACROSS = 0.6, 1.2  # of length and width: two starts closer than both are of one rod
+_FAINT = 0.4  # of the usual height: what the fits leave over beside rods is less
+
+Starts = tuple[Floats, Floats, Floats]
+"""Places [M,2] px, angles [M] rad and heights [M] of what may be a rod."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,12 @@ class RodDetector:
         level, noise = search.level_and_noise()
         search.half -= np.float32(level)
         least = max(config.threshold * noise, config.lowest / (1 + _SMOOTHING**2) ** 0.5)
-        found = self._fit(search, *self._starts(search, least))
+        search.level_fine()
+        found = self._fit(search, self._starts(search, least), least)
         return without_duplicates(found, config.separation, search.shape)
 
-    def _starts(self, search: Search, least: float) -> tuple[bodies.Floats, ...]:
-        """Places [M,2] px, angles [M] and heights [M] of what may be a rod, brightest first."""
+    def _starts(self, search: Search, least: float) -> Starts:
+        """Peaks of the means along lines, brightest first."""
         config = self.config
         mean, which = np.empty_like(search.half), np.empty(search.half.shape, np.int64)
         self._loops.line_means(search.half, least / 2, self._lines, mean, which)
@@ -101,18 +106,44 @@ class RodDetector:
         self._loops.mark_apart(place, angle, _ALONG * config.length, _ACROSS * config.sigma, apart)
         return place[apart], angle[apart], height[apart].astype(np.float64)
 
-    def _fit(
-        self, search: Search, place: bodies.Floats, angle: bodies.Floats, height: bodies.Floats
-    ) -> Detections:
+    def _apart(self, place: Floats, angle: Floats) -> Bools:
+        """Mark [M] what does not lie on one before."""
+        config, apart = self.config, np.empty(len(place), np.bool_)
+        along, across = _ALONG * config.length, _ACROSS * config.sigma
+        self._loops.mark_apart(place, angle, along, across, apart)
+        return apart
+
+    def _fit(self, search: Search, start: Starts, least: float) -> Detections:
+        """Fit all rods; then look once for those that stand out of what the rods leave over."""
         config = self.config
-        for _ in range(2):
-            fits = bodies.fit(search, False, config.length, config.sigma, place, angle, height)
-            good = np.abs(fits.second / config.length - 1) < config.tolerance
-            good &= (fits.height >= config.lowest) & (fits.explained > config.explained)
-            if good.all():
-                break
+        fits, good = self._try(search, start)
+        if not good.all():
             # What is no rod took light from its neighbours.
-            place, angle, height = fits.position[good], fits.angle[good], fits.height[good]
+            fits, good = self._try(search, _kept(fits, good))
+        known = _kept(fits, good)
+        search.smooth(_SMOOTHING * config.sigma / 2)
+        if len(known[0]):
+            least = max(least, _FAINT * float(np.median(known[2])))
+        more = self._starts(search, least)
+        both = [np.concatenate([a, b]) for a, b in zip(known, more, strict=True)]
+        apart = self._apart(both[0], both[1])
+        apart[: len(known[0])] = True
+        if len(more[0]) and apart[len(known[0]) :].any():
+            new, fine = self._try(search, (both[0][apart], both[1][apart], both[2][apart]))
+            # Pieces of a rod that is not shaped as expected would spoil it.
+            if fine[: len(known[0])].all():
+                fits, good = new, fine
         none = np.zeros(len(good), np.bool_)
-        found = bodies.detections(fits, fits.height, none, ~none, fits.second)
-        return found.take(good)
+        return bodies.detections(fits, fits.height, none, ~none, fits.second).take(good)
+
+    def _try(self, search: Search, start: Starts) -> tuple[bodies.Fits, Bools]:
+        """Fit what may be rods; also mark [M] those that are."""
+        config = self.config
+        fits = bodies.fit(search, False, config.length, config.sigma, *start)
+        good = np.abs(fits.second / config.length - 1) < config.tolerance
+        good &= (fits.height >= config.lowest) & (fits.explained > config.explained)
+        return fits, good
+
+
+def _kept(fits: bodies.Fits, good: Bools) -> Starts:
+    return fits.position[good], fits.angle[good], fits.height[good]

@@ -27,6 +27,7 @@ class Search:
         self.half: Image = np.empty(half, np.float32)
         self.fine_half: Image = np.empty(half, np.float32)
         self._between: Image = np.empty(half, np.float32)
+        self._surface: tuple[Image, Floats] = _ground(np.zeros(half, np.float32))
         self._found: Floats = np.empty((half[0] * half[1] // 4, 2))
 
     def load(self, frame: Frame | Image, sigma: float) -> None:
@@ -37,7 +38,12 @@ class Search:
         self.halved(frame)
         self.half[...] = self.fine_half
         self.smooth(sigma)
-        self._loops.subtract_coarse(self.half, *_ground(self.half))
+        self._surface = _ground(self.half)
+        self._loops.subtract_coarse(self.half, *self._surface)
+
+    def level_fine(self) -> None:
+        """Subtract from `fine_half`, too, the ground that `load` has found."""
+        self._loops.subtract_coarse(self.fine_half, *self._surface)
 
     def halved(self, frame: Frame | Image) -> Image:
         """Take a frame and return its half resolution, `fine_half`."""
