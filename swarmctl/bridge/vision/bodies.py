@@ -9,7 +9,6 @@ import numpy as np
 from swarmctl.bridge.vision.detections import Bools, Detections, Floats
 from swarmctl.bridge.vision.search import Search, from_half, to_half
 
-_ROUNDS = 5
 _LARGEST_ERROR = 1.0  # rad
 
 
@@ -17,74 +16,60 @@ _LARGEST_ERROR = 1.0  # rad
 class Fits:
     """What was fitted to M bodies, in pixels of the frame.
 
-    position [M,2] px, angle [M] rad of the axis in the image, error [M] rad of that, height [M]
-    counts, second [M] the length of a rod in px or the height of a dimer's second spot, unequal [M]
-    by how many standard deviations the spot ahead is brighter than the one behind, explained [M]
-    the share of the variance.
+    known [M,5] is the height in counts, the length of a rod in px or the height of a dimer's second
+    spot, the place (x, y) in px, and the angle of the axis in rad; error [M] rad that of the angle.
+    unequal [M] says by how many standard deviations the spot ahead is brighter than the one behind,
+    explained [M] which share of the variance the fit explains.
     """
 
-    position: Floats
-    angle: Floats
+    known: Floats
     error: Floats
-    height: Floats
-    second: Floats
     unequal: Floats
     explained: Floats
 
 
-def fit(
-    search: Search,
-    dimer: bool,
-    size: float,
-    sigma: float,
-    start: Floats,
-    angle: Floats,
-    height: Floats,
-) -> Fits:
-    """Fit bodies from about where they are [M,2] px, point [M] rad and how high they are [M].
+def fit(search: Search, dimer: bool, size: float, sigma: float, start: Floats, rounds: int) -> Fits:
+    """Fit M bodies from what is about known of them, in at most so many rounds.
 
-    `size` px is the length of a rod or the distance of two spots, `sigma` px their width. The fits are
-    at half the resolution of the frame that the search has taken; `half` of the search is
-    overwritten. What cannot be fitted is NaN.
+    `size` px is the length of a rod or the distance of two spots, `sigma` px their width; `start`
+    [M,5] holds the height, the length of a rod in px or the height of a dimer's second spot, the
+    place (x, y) in px and the angle in rad. The fits are at half the resolution of the frame that
+    the search has taken. `half` of the search becomes what they leave over. What cannot be fitted
+    is NaN.
     """
     from swarmctl.bridge.vision import compiled_bodies
 
-    count = len(start)
-    # The means over 2 x 2 px are wider by the variance of two points one pixel apart.
-    width, half = np.sqrt(sigma**2 + 0.25) / 2, size / 2
-    second = height if dimer else np.full(count, half)
-    known = np.column_stack([np.zeros(count), height, second, to_half(start), angle])
-    error, unequal, explained = (np.full(count, np.nan) for _ in range(3))
+    known = np.column_stack([np.zeros(len(start)), start])
+    known[:, 3:5] = to_half(known[:, 3:5])
+    if not dimer:
+        known[:, 2] /= 2
+    error, unequal, explained = (np.full(len(start), np.nan) for _ in range(3))
     compiled_bodies.fit_bodies(
         search.fine_half,
         search.half,
         dimer,
-        half,
-        width,
-        _ROUNDS,
+        size / 2,
+        # The means over 2 x 2 px are wider by the variance of two points one pixel apart.
+        float(np.sqrt(sigma**2 + 0.25) / 2),
+        rounds,
         known,
         error,
         unequal,
         explained,
     )
-    return Fits(
-        from_half(np.ascontiguousarray(known[:, 3:5])),
-        known[:, 5],
-        error,
-        known[:, 1],
-        known[:, 2] if dimer else 2 * known[:, 2],
-        unequal,
-        explained,
-    )
+    known[:, 3:5] = from_half(known[:, 3:5])
+    if not dimer:
+        known[:, 2] *= 2
+    return Fits(known[:, 1:], error, unequal, explained)
 
 
 def detections(fits: Fits, signal: Floats, turn: Bools, axial: Bools, length: Floats) -> Detections:
     """Make detections of fits; those to `turn` [M] point the other way."""
     seen = fits.error < _LARGEST_ERROR
-    angle = fits.angle + np.where(turn, np.pi, 0.0)
+    angle = fits.known[:, 4] + np.where(turn, np.pi, 0.0)
     direction = np.column_stack([np.cos(angle), np.sin(angle)])
     return Detections(
-        fits.position,
+        np.ascontiguousarray(fits.known[:, 2:4]),
         signal,
         np.where(seen[:, None], direction, 0.0),
         np.where(seen, fits.error, np.inf),

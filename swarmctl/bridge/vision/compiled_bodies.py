@@ -12,24 +12,49 @@ from swarmctl.core.machine_code import compiled
 
 KNOWNS = 6
 """Ground, height of a rod and its length or heights of both spots, centre x and y, angle."""
-REACH = 3.0  # a body ends so many standard deviations beside its line
+ROW = 8  # the residual comes behind the knowns; a power of two makes vector instructions
+CLOSE = 0.03  # px and rad: no more rounds
+REACH = 2.5  # a body ends so many standard deviations beside its line
+_RIDGE = 0.9  # of a pixel's height: what is lower is beside the ridge
 _SIMILAR = 0.75  # cosine between two axes
 _WIDE = 1.88  # half width, in standard deviations, of a cubic step as steep as the error function
 
 
-@compiled("void(f4[:,::1], f4, i8[:,:,::1], f4[:,::1], i8[:,::1])")
-def line_means(image: Any, least: Any, line: Any, mean: Any, which: Any) -> None:
+@compiled("b1(f4[:,::1], i8, i8, i8)")
+def on_a_ridge(image: Any, i: int, j: int, flank: int) -> bool:
+    """Whether both opposite neighbours at a distance are lower than pixel (i, j), in a direction.
+
+    Neighbours beyond the edges are.
+    """
+    height, width = image.shape
+    top = np.float32(_RIDGE) * image[j, i]
+    slant = (7 * flank + 5) // 10
+    for k in range(4):
+        dx, dy = (flank, 0) if k == 0 else (0, flank) if k == 1 else (slant, slant)
+        dy = -dy if k == 3 else dy
+        lower = True
+        for sign in (-1, 1):
+            a, b = i + sign * dx, j + sign * dy
+            if 0 <= a < width and 0 <= b < height and image[b, a] > top:
+                lower = False
+        if lower:
+            return True
+    return False
+
+
+@compiled("void(f4[:,::1], f4, i8, i8[:,:,::1], f4[:,::1], i8[:,::1])")
+def line_means(image: Any, least: Any, flank: int, line: Any, mean: Any, which: Any) -> None:
     """Write the highest mean of image [h,w] along lines, and which of them has it, per pixel.
 
-    line [K,n,2] holds offsets (x, y) in px. Pixels that are not above `least` get 0, as do the
-    parts of lines beyond the edges.
+    line [K,n,2] holds offsets (x, y) in px. Pixels get 0 that are not above `least`, or on no ridge
+    as narrow as twice the `flank`. Lines are dark beyond the edges.
     """
     height, width = image.shape
     share = np.float32(1 / line.shape[1])
     for j in range(height):
         for i in range(width):
             mean[j, i] = 0
-            if image[j, i] <= least:
+            if image[j, i] <= least or not on_a_ridge(image, i, j, flank):
                 continue
             for k in range(line.shape[0]):
                 total = np.float32(0)
@@ -93,8 +118,8 @@ def visit_body(
 ) -> float:
     """Take the light of a body out of an image [H,W], or sum up what improves `known` [KNOWNS].
 
-    sums [KNOWNS+2,KNOWNS+1] gets the products of derivatives and residual; its last row the sum and
-    the sum of squares of the image with this body and without others. Returns the number of pixels.
+    sums [ROW,ROW] gets the products of derivatives and residual; its last row the sum and the sum of
+    squares of the image with this body and without others. Returns the number of pixels.
     """
     rows, columns = residual.shape
     x, y = known[3], known[4]
@@ -102,10 +127,10 @@ def visit_body(
     half = 0.5 * (size if dimer else known[2]) + REACH * sigma
     beside = REACH * sigma
     reach_x, reach_y = abs(c) * half + abs(s) * beside, abs(s) * half + abs(c) * beside
-    row = np.zeros(KNOWNS + 1)
+    row = np.zeros(ROW)
     if not take:
         sums[:] = 0.0
-    number = 0.0
+    number = total = square = 0.0
     for j in range(max(0, int(y - reach_y)), min(rows, int(y + reach_y) + 2)):
         for i in range(max(0, int(x - reach_x)), min(columns, int(x + reach_x) + 2)):
             dx, dy = i - x, j - y
@@ -125,11 +150,12 @@ def visit_body(
             row[KNOWNS] = residual[j, i] - known[0]
             number += 1.0
             whole = residual[j, i] + light
-            sums[KNOWNS + 1, 0] += whole
-            sums[KNOWNS + 1, 1] += whole * whole
-            for a in range(KNOWNS + 1):
-                for b in range(KNOWNS + 1):
+            total += whole
+            square += whole * whole
+            for a in range(ROW - 1):
+                for b in range(ROW):
                     sums[a, b] += row[a] * row[b]
+    sums[ROW - 1, 0], sums[ROW - 1, 1] = total, square
     return number
 
 
@@ -148,15 +174,17 @@ def fit_bodies(
 ) -> None:
     """Improve what is known [K,KNOWNS] of bodies in an image [H,W] by Gauss-Newton steps.
 
-    Each round takes the light of all bodies out and then moves every one. `residual` [H,W] is
-    scratch. Written are the standard deviation of the angle [K] rad, by how many standard
+    Each round takes the light of all bodies out, `residual` [H,W] is what remains, and then moves
+    every one. Written are the standard deviation of the angle [K] rad, by how many standard
     deviations the first spot of a dimer is brighter than the second [K], and the share of the
-    variance that is explained [K]. What cannot be fitted gets NaN.
+    variance that is explained [K]: what the last step, taken as linear, makes of it. What cannot
+    be fitted gets NaN.
     """
     rows, columns = image.shape
-    sums = np.empty((KNOWNS + 2, KNOWNS + 1))
-    right, answer = np.empty(KNOWNS), np.empty(KNOWNS)
-    for turn in range(rounds + 1):
+    sums = np.empty((ROW, ROW))
+    right, answer = np.empty(KNOWNS), np.empty((3, KNOWNS))
+    for _ in range(rounds):
+        step = 0.0
         for j in range(rows):
             for i in range(columns):
                 residual[j, i] = image[j, i]
@@ -167,42 +195,45 @@ def fit_bodies(
             if math.isnan(known[k, 1]):
                 continue
             number = visit_body(residual, dimer, size, sigma, known[k], False, sums)
-            # The first round only finds what the model is linear in.
-            unknowns = KNOWNS if turn > 0 else (3 if dimer else 2)
-            for a in range(unknowns):
+            for a in range(KNOWNS):
                 sums[a, a] *= 1.0 + 1e-9
-                right[a] = sums[a, KNOWNS]
-            good = number > 2 * KNOWNS and solve_positive(
-                sums[:unknowns, :unknowns].copy(), right[:unknowns], answer
-            )
-            if good and turn < rounds:
-                for a in range(unknowns):
+            good = number > 2 * KNOWNS
+            for q in range(3):
+                # For the step, and the variances of the angle and of the difference of heights.
+                right[:] = 0.0
+                if q == 0:
+                    right[:] = sums[:KNOWNS, KNOWNS]
+                elif q == 1:
+                    right[5] = 1.0
+                else:
+                    right[1], right[2] = 1.0, -1.0
+                good = good and solve_positive(sums[:KNOWNS, :KNOWNS].copy(), right, answer[q])
+            if good:
+                left = answer[0] @ sums[:KNOWNS, KNOWNS]
+                rest = max(sums[KNOWNS, KNOWNS] - left, 0.0)
+                variance = rest / (number - KNOWNS)
+                error[k] = math.sqrt(variance * answer[1, 5])
+                difference = known[k, 1] + answer[0, 1] - known[k, 2] - answer[0, 2]
+                spread = math.sqrt(max(variance * (answer[2, 1] - answer[2, 2]), 1e-30))
+                unequal[k] = difference / spread
+                total, square = sums[ROW - 1, 0], sums[ROW - 1, 1]
+                explained[k] = 1.0 - rest / max(square - total * total / number, 1e-30)
+                for a in range(KNOWNS):
                     limit = np.inf
                     if a == 2 and not dimer:
                         limit = 0.25 * size
                     elif a >= 3:
                         limit = sigma if a < 5 else 0.3
-                    known[k, a] += min(max(answer[a], -limit), limit)
+                        step = max(step, abs(answer[0, a]))
+                    known[k, a] += min(max(answer[0, a], -limit), limit)
                 good = (
                     known[k, 1] + (known[k, 2] if dimer else 0.0) > 0.0
                     and (dimer or sigma < known[k, 2] < 4 * size)
                     and -0.5 <= known[k, 3] < columns - 0.5
                     and -0.5 <= known[k, 4] < rows - 0.5
                 )
-            elif good:
-                rest = sums[KNOWNS, KNOWNS]
-                variance = rest / (number - KNOWNS)
-                right[:] = 0.0
-                right[5] = variance
-                solve_positive(sums[:KNOWNS, :KNOWNS].copy(), right, answer)
-                error[k] = math.sqrt(answer[5])
-                right[:] = 0.0
-                right[1], right[2] = variance, -variance
-                solve_positive(sums[:KNOWNS, :KNOWNS].copy(), right, answer)
-                spread = math.sqrt(max(answer[1] - answer[2], 1e-30))
-                unequal[k] = (known[k, 1] - known[k, 2]) / spread
-                total, square = sums[KNOWNS + 1, 0], sums[KNOWNS + 1, 1]
-                explained[k] = 1.0 - rest / max(square - total * total / number, 1e-30)
             if not good:
                 known[k] = np.nan
                 error[k] = unequal[k] = explained[k] = np.nan
+        if step < CLOSE:
+            break

@@ -16,6 +16,7 @@ from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_positive
 from swarmctl.core.extras import import_extra
 
+_ROUNDS = 4
 _SURE = 3.0  # standard deviations, from which on one spot is brighter
 _CLOSEST = 3.0  # widths of a spot: closer ones have no two peaks
 _LEAST_EXPLAINED = 0.5  # of the variance about a dimer
@@ -90,22 +91,18 @@ class DimerDetector:
         pair = pairs_at(spots.position, config.distance, config.tolerance * config.distance)
         ends = self._with_hidden(search, spots.position, pair)
         along = ends[:, 0] - ends[:, 1]
-        fits = bodies.fit(
-            search,
-            True,
-            config.distance,
-            config.sigma,
-            ends.mean(axis=1),
-            np.arctan2(along[:, 1], along[:, 0]),
-            np.full(len(ends), np.median(spots.signal) if len(spots) else 0.0),
+        height = np.full(len(ends), np.median(spots.signal) if len(spots) else 0.0)
+        start = np.column_stack(
+            [height, height, ends.mean(axis=1), np.arctan2(along[:, 1], along[:, 0])]
         )
+        fits = bodies.fit(search, True, config.distance, config.sigma, start, _ROUNDS)
         # The spot ahead is the first; a dimer points from bright to dim.
         turn = config.polar & (fits.unequal > 0)
         axial = ~(config.polar & (np.abs(fits.unequal) > _SURE))
-        signal = (fits.height + fits.second) / 2
+        signal = fits.known[:, :2].mean(axis=1)
         length = np.full(len(signal), config.distance)
         found = bodies.detections(fits, signal, turn, axial, length)
-        dim, bright = np.sort([fits.height, fits.second], axis=0)
+        dim, bright = np.sort(fits.known[:, :2]).T
         good = (dim >= config.lowest) & (dim >= config.ratio * bright)
         found = found.take(good & (fits.explained > _LEAST_EXPLAINED))
         return without_duplicates(found, config.distance / 2, search.shape)
@@ -134,7 +131,7 @@ class DimerDetector:
 
 
 def pairs_at(position: Floats, distance: float, tolerance: float) -> Ints:
-    """Return pairs [P,2] of positions [M,2] that are `distance` apart, each position in one at most.
+    """Return pairs [P,2] of positions [M,2] that are `distance` apart, each position in one only.
 
     Those with one possible partner come first; of several, the pair with the best distance.
     """

@@ -13,12 +13,11 @@ from swarmctl.bridge.vision.search import Search, SearchMemory, to_half, without
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_positive
 
+_FIRST_ROUNDS, _ROUNDS = 3, 5
 _SMOOTHING = 0.6  # of a rod's width
+_FLANK = 1.6  # widths beside the ridge of a rod
 _ALONG, _ACROSS = 0.6, 1.2  # of length and width: two starts closer than both are of one rod
 _FAINT = 0.4  # of the usual height: what the fits leave over beside rods is less
-
-Starts = tuple[Floats, Floats, Floats]
-"""Places [M,2] px, angles [M] rad and heights [M] of what may be a rod."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class RodDetectorConfig:
     separation: float = key(5.0, "the middles of two rods are never closer, px")
     threshold: float = key(6.0, "least height of a smoothed rod, in standard deviations of noise")
     lowest: float = key(2.0, "least height of a rod, counts")
-    explained: float = key(0.7, "least share of the variance on a rod that its shape explains")
+    explained: float = key(0.6, "least share of the variance on a rod that its shape explains")
 
     def __post_init__(self) -> None:
         require_positive(
@@ -75,8 +74,9 @@ class RodDetector:
         count = max(6, int(np.ceil(np.pi * config.length / (2 * config.sigma))))
         self._angles = np.arange(count) * np.pi / count
         reach = config.length / 4  # half pixels
-        along = np.linspace(-reach, reach, 2 * int(np.ceil(reach)) + 1)
+        along = np.linspace(-reach, reach, int(np.ceil(reach)) + 1)  # smoothed: every other one
         unit = np.column_stack([np.cos(self._angles), np.sin(self._angles)])
+        self._flank = max(1, round(_FLANK * config.sigma / 2))
         self._lines = np.rint(along[:, None] * unit[:, None]).astype(np.int64)
 
     def __call__(self, frame: Frame | Image) -> Detections:
@@ -91,59 +91,55 @@ class RodDetector:
         found = self._fit(search, self._starts(search, least), least)
         return without_duplicates(found, config.separation, search.shape)
 
-    def _starts(self, search: Search, least: float) -> Starts:
-        """Peaks of the means along lines, brightest first."""
+    def _starts(self, search: Search, least: float) -> Floats:
+        """What may be rods, brightest first: peaks of means along lines. See `bodies.fit`."""
         config = self.config
         mean, which = np.empty_like(search.half), np.empty(search.half.shape, np.int64)
-        self._loops.line_means(search.half, least / 2, self._lines, mean, which)
+        self._loops.line_means(search.half, least / 2, self._flank, self._lines, mean, which)
         search.half[...] = mean
-        # Behind a rod's ends its line holds half of it; what is less is no rod.
+        # A line that lies on a rod with one half has half of the rod's mean: no start.
         place = search.peaks(least / 2, config.separation)
         i, j = np.rint(to_half(place)).astype(int).T
-        order = np.argsort(-mean[j, i], kind="stable")
-        place, angle, height = place[order], self._angles[which[j, i]][order], mean[j, i][order]
-        apart = np.empty(len(place), np.bool_)
-        self._loops.mark_apart(place, angle, _ALONG * config.length, _ACROSS * config.sigma, apart)
-        return place[apart], angle[apart], height[apart].astype(np.float64)
+        length = np.full(len(place), config.length)
+        start = np.column_stack([mean[j, i], length, place, self._angles[which[j, i]]])
+        start = start[np.argsort(-start[:, 0], kind="stable")]
+        return start[self._apart(start)]
 
-    def _apart(self, place: Floats, angle: Floats) -> Bools:
+    def _apart(self, start: Floats) -> Bools:
         """Mark [M] what does not lie on one before."""
-        config, apart = self.config, np.empty(len(place), np.bool_)
+        config, apart = self.config, np.empty(len(start), np.bool_)
+        place, angle = np.ascontiguousarray(start[:, 2:4]), start[:, 4].copy()
         along, across = _ALONG * config.length, _ACROSS * config.sigma
         self._loops.mark_apart(place, angle, along, across, apart)
         return apart
 
-    def _fit(self, search: Search, start: Starts, least: float) -> Detections:
+    def _fit(self, search: Search, start: Floats, least: float) -> Detections:
         """Fit all rods; then look once for those that stand out of what the rods leave over."""
         config = self.config
-        fits, good = self._try(search, start)
-        if not good.all():
-            # What is no rod took light from its neighbours.
-            fits, good = self._try(search, _kept(fits, good))
-        known = _kept(fits, good)
+        fits, good = self._try(search, start, _FIRST_ROUNDS)
+        # What is no rod took light from its neighbours.
+        fits, good = self._try(search, fits.known[good], _ROUNDS)
+        known = fits.known[good]
+        count = len(known)
         search.smooth(_SMOOTHING * config.sigma / 2)
-        if len(known[0]):
-            least = max(least, _FAINT * float(np.median(known[2])))
-        more = self._starts(search, least)
-        both = [np.concatenate([a, b]) for a, b in zip(known, more, strict=True)]
-        apart = self._apart(both[0], both[1])
-        apart[: len(known[0])] = True
-        if len(more[0]) and apart[len(known[0]) :].any():
-            new, fine = self._try(search, (both[0][apart], both[1][apart], both[2][apart]))
+        if count:
+            least = max(least, _FAINT * float(np.median(known[:, 0])))
+        both = np.concatenate([known, self._starts(search, least)])
+        apart = self._apart(both)
+        apart[:count] = True
+        if apart[count:].any():
+            more, fine = self._try(search, both[apart], _ROUNDS)
             # Pieces of a rod that is not shaped as expected would spoil it.
-            if fine[: len(known[0])].all():
-                fits, good = new, fine
+            if fine[:count].all():
+                fits, good = more, fine
         none = np.zeros(len(good), np.bool_)
-        return bodies.detections(fits, fits.height, none, ~none, fits.second).take(good)
+        height, length = fits.known[:, 0].copy(), fits.known[:, 1].copy()
+        return bodies.detections(fits, height, none, ~none, length).take(good)
 
-    def _try(self, search: Search, start: Starts) -> tuple[bodies.Fits, Bools]:
+    def _try(self, search: Search, start: Floats, rounds: int) -> tuple[bodies.Fits, Bools]:
         """Fit what may be rods; also mark [M] those that are."""
         config = self.config
-        fits = bodies.fit(search, False, config.length, config.sigma, *start)
-        good = np.abs(fits.second / config.length - 1) < config.tolerance
-        good &= (fits.height >= config.lowest) & (fits.explained > config.explained)
+        fits = bodies.fit(search, False, config.length, config.sigma, start, rounds)
+        good = np.abs(fits.known[:, 1] / config.length - 1) < config.tolerance
+        good &= (fits.known[:, 0] >= config.lowest) & (fits.explained > config.explained)
         return fits, good
-
-
-def _kept(fits: bodies.Fits, good: Bools) -> Starts:
-    return fits.position[good], fits.angle[good], fits.height[good]

@@ -85,8 +85,8 @@ class Tracks:
         angle: [N] rad, heading in the sample.
         angle_variance: [N] rad²; inf where nothing is known.
         angle_seen: bool [N], whether the heading comes from an orientation that was seen.
-        sign_seen: bool [N], whether that was more than an axis. Where it was not, the sign stays from
-            frame to frame, and turns to the velocity where that is sure.
+        sign_seen: bool [N], whether that was more than an axis. Where it was not, the sign stays
+            from frame to frame, and turns to the velocity where that is sure.
         angular_velocity: [N] rad/s, averaged; 0 where no orientation is seen.
         hits: [N] frames in which it was found; 0 marks an empty slot.
         missed: [N] frames in a row in which it was not.
