@@ -199,7 +199,8 @@ class ImageFormation:
         sigma = np.sqrt(wide**2 + self._blur(height) ** 2 / 2)
         lying = np.linalg.norm(axis[:, :2], axis=1)
         shown = np.maximum(long * lying, 0.01 * sigma)
-        along = np.ascontiguousarray(axis[:, :2] / np.maximum(lying, 1e-12)[:, None])
+        flat = axis[:, :2] / np.maximum(lying, 1e-9)[:, None]
+        along = np.where(lying[:, None] > 1e-9, flat, [1.0, 0.0])
         self._loops.add_rods(light, centre, along, total, shown, sigma)
 
 

@@ -12,10 +12,12 @@ from swarmctl.optics.affine import ViewConfig
 from swarmctl.optics.image_formation import ImageFormation, Sample
 from swarmctl.optics.optics_config import (
     CameraConfig,
+    DimerConfig,
     FocusConfig,
     IlluminationConfig,
     JanusConfig,
     OpticsConfig,
+    RodConfig,
     SpotConfig,
 )
 
@@ -73,6 +75,48 @@ def test_height_counts_from_the_focal_plane():
     form = ImageFormation(optics(focus=FocusConfig(offset=3.0)))
     sharp = ImageFormation(optics()).light(sample())
     np.testing.assert_allclose(form.light(sample([(0.0, 0.0, 3.0)])), sharp, atol=1e-3)
+
+
+@pytest.mark.parametrize("height", [0.0, 1.0])
+@pytest.mark.parametrize("angle", [0.0, 0.7])
+def test_a_rod_is_a_line_as_wide_as_a_spot(angle, height):
+    # A segment of length L has the variance L²/12 along itself; convolution adds that of the spot.
+    look = RodConfig(length=4.0, sigma=0.5, brightness=400.0, spread=0.0)
+    config = optics(look=look, focus=FocusConfig(offset=height))
+    total, centre, _ = moments(ImageFormation(config).light(sample(angle=angle)))
+    wide, long = 0.5 / PIXEL, 4.0 / PIXEL
+    assert total == pytest.approx(400 * np.sqrt(2 * np.pi) * wide * long, rel=2e-3)
+    np.testing.assert_allclose(centre, [63.5, 47.5], atol=0.01)
+    light = ImageFormation(config).light(sample(angle=angle))
+    y, x = np.indices(light.shape)
+    # The image's y points down.
+    along = np.cos(angle) * (x - 63.5) - np.sin(angle) * (y - 47.5)
+    across = np.sin(angle) * (x - 63.5) + np.cos(angle) * (y - 47.5)
+    blur = (height * config.focus.slope / PIXEL) ** 2 / 2
+    for way, segment in ((along, long**2 / 12), (across, 0.0)):
+        variance = (light * way**2).sum(dtype=float) / total
+        assert variance == pytest.approx(segment + wide**2 + blur, rel=0.01)
+    if height == 0:
+        assert light.max() == pytest.approx(400, rel=0.02)
+
+
+def test_an_upright_rod_is_a_spot():
+    look = RodConfig(length=4.0, sigma=0.5, brightness=400.0, spread=0.0)
+    upright = Sample(np.zeros((1, 3)), np.array([[0.0, 0.0, 1.0]]), np.arange(1))
+    total, _, spread = moments(ImageFormation(optics(look=look)).light(upright))
+    assert total == pytest.approx(400 * np.sqrt(2 * np.pi) * 2.5 * 20, rel=2e-3)
+    np.testing.assert_allclose(spread, 2.5**2, rtol=0.01)
+
+
+def test_a_dimer_points_from_its_first_spot_to_the_other():
+    look = DimerConfig(distance=3.0, sigma=0.4, brightness=400.0, ratio=0.5, spread=0.0)
+    light = ImageFormation(optics(look=look)).light(sample(angle=np.pi / 2))
+    y, _ = np.indices(light.shape)
+    below, above = light * (y > 47.5), light * (y < 47.5)
+    for part, at, brightness in ((below, 55.0, 400.0), (above, 40.0, 200.0)):
+        total, centre, _ = moments(part)
+        np.testing.assert_allclose(centre, [63.5, at], atol=0.02)
+        assert total == pytest.approx(2 * np.pi * 2.0**2 * brightness, rel=2e-3)
 
 
 def test_far_from_focus_a_spot_is_a_ring():

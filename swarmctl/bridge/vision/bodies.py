@@ -39,28 +39,28 @@ def fit(search: Search, dimer: bool, size: float, sigma: float, start: Floats, r
     """
     from swarmctl.bridge.vision import compiled_bodies
 
-    known = np.column_stack([np.zeros(len(start)), start])
-    known[:, 3:5] = to_half(known[:, 3:5])
-    if not dimer:
-        known[:, 2] /= 2
+    # The means over 2 x 2 px are wider by the variance of two points one pixel apart, and lower.
+    width = float(np.sqrt(sigma**2 + 0.25))
+    lower = (sigma / width) ** (2 if dimer else 1)
+    scale = np.array([lower, lower if dimer else 0.5, 0.5, 0.5, 1.0])
+    known = np.column_stack([np.zeros(len(start)), start * scale])
+    known[:, 3:5] = to_half(start[:, 2:4])
     error, unequal, explained = (np.full(len(start), np.nan) for _ in range(3))
     compiled_bodies.fit_bodies(
         search.fine_half,
         search.half,
         dimer,
         size / 2,
-        # The means over 2 x 2 px are wider by the variance of two points one pixel apart.
-        float(np.sqrt(sigma**2 + 0.25) / 2),
+        width / 2,
         rounds,
         known,
         error,
         unequal,
         explained,
     )
-    known[:, 3:5] = from_half(known[:, 3:5])
-    if not dimer:
-        known[:, 2] *= 2
-    return Fits(known[:, 1:], error, unequal, explained)
+    found = known[:, 1:] / scale
+    found[:, 2:4] = from_half(known[:, 3:5])
+    return Fits(found, error, unequal, explained)
 
 
 def detections(fits: Fits, signal: Floats, turn: Bools, axial: Bools, length: Floats) -> Detections:

@@ -12,7 +12,7 @@ from swarmctl.core.machine_code import compiled
 
 KNOWNS = 6
 """Ground, height of a rod and its length or heights of both spots, centre x and y, angle."""
-ROW = 8  # the residual comes behind the knowns; a power of two makes vector instructions
+ROW = 8  # behind the knowns come the residual, and a row of other sums
 CLOSE = 0.03  # px and rad: no more rounds
 REACH = 2.5  # a body ends so many standard deviations beside its line
 _RIDGE = 0.9  # of a pixel's height: what is lower is beside the ridge
@@ -67,19 +67,24 @@ def line_means(image: Any, least: Any, flank: int, line: Any, mean: Any, which: 
                     which[j, i] = k
 
 
-@compiled("void(f8[:,::1], f8[::1], f8, f8, b1[::1])")
-def mark_apart(position: Any, angle: Any, along: float, across: float, apart: Any) -> None:
-    """Mark those bodies [K] that lie on no earlier one with a similar angle.
+@compiled("void(f8[:,::1], f8, f8, f8, b1[::1])")
+def mark_apart(start: Any, along: float, across: float, faint: float, apart: Any) -> None:
+    """Mark those of M starts that lie on no earlier one with a similar angle.
 
-    That is one so near along and across its axis.
+    start [M,5] holds height, size, place and angle; `along` and `across` the axis of the earlier
+    one is what lies on it. What is not marked, either, is closer to it than 2·along, and lower than
+    `faint` of its height.
     """
-    for k in range(len(angle)):
+    for k in range(len(start)):
         apart[k] = True
         for m in range(k):
-            dx, dy = position[k, 0] - position[m, 0], position[k, 1] - position[m, 1]
-            c, s = math.cos(angle[m]), math.sin(angle[m])
+            dx, dy = start[k, 2] - start[m, 2], start[k, 3] - start[m, 3]
+            if not apart[m] or dx * dx + dy * dy > 4 * along * along:
+                continue
+            c, s = math.cos(start[m, 4]), math.sin(start[m, 4])
             near = abs(c * dx + s * dy) < along and abs(c * dy - s * dx) < across
-            if apart[m] and near and abs(math.cos(angle[k] - angle[m])) > _SIMILAR:
+            same = abs(math.cos(start[k, 4] - start[m, 4])) > _SIMILAR
+            if (near and same) or start[k, 0] < faint * start[m, 0]:
                 apart[k] = False
 
 
@@ -118,8 +123,8 @@ def visit_body(
 ) -> float:
     """Take the light of a body out of an image [H,W], or sum up what improves `known` [KNOWNS].
 
-    sums [ROW,ROW] gets the products of derivatives and residual; its last row the sum and the sum of
-    squares of the image with this body and without others. Returns the number of pixels.
+    sums [ROW,ROW] gets the products of derivatives and residual; its last row the sum and the sum
+    of squares of the image with this body and without others. Returns the number of pixels.
     """
     rows, columns = residual.shape
     x, y = known[3], known[4]
@@ -153,8 +158,12 @@ def visit_body(
             total += whole
             square += whole * whole
             for a in range(ROW - 1):
-                for b in range(ROW):
-                    sums[a, b] += row[a] * row[b]
+                share = row[a]
+                for b in range(a, ROW - 1):
+                    sums[a, b] += share * row[b]
+    for a in range(ROW - 1):
+        for b in range(a):
+            sums[a, b] = sums[b, a]
     sums[ROW - 1, 0], sums[ROW - 1, 1] = total, square
     return number
 
@@ -209,7 +218,9 @@ def fit_bodies(
                     right[1], right[2] = 1.0, -1.0
                 good = good and solve_positive(sums[:KNOWNS, :KNOWNS].copy(), right, answer[q])
             if good:
-                left = answer[0] @ sums[:KNOWNS, KNOWNS]
+                left = 0.0
+                for a in range(KNOWNS):
+                    left += answer[0, a] * sums[a, KNOWNS]
                 rest = max(sums[KNOWNS, KNOWNS] - left, 0.0)
                 variance = rest / (number - KNOWNS)
                 error[k] = math.sqrt(variance * answer[1, 5])

@@ -72,6 +72,7 @@ class DimerDetector:
         """Load the machine code."""
         from swarmctl.bridge.vision import compiled_bodies  # noqa: F401 (compiled before the loop)
 
+        import_extra("vision", "scipy.spatial")  # loaded before the loop, too
         self.config = config
         self._spots = SpotDetectorConfig(
             sigma=config.sigma,

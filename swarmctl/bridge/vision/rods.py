@@ -17,6 +17,7 @@ _FIRST_ROUNDS, _ROUNDS = 3, 5
 _SMOOTHING = 0.6  # of a rod's width
 _FLANK = 1.6  # widths beside the ridge of a rod
 _ALONG, _ACROSS = 0.6, 1.2  # of length and width: two starts closer than both are of one rod
+_BESIDE = 0.6  # of a rod's height: a line that crosses it has less
 _FAINT = 0.4  # of the usual height: what the fits leave over beside rods is less
 
 
@@ -102,30 +103,31 @@ class RodDetector:
         i, j = np.rint(to_half(place)).astype(int).T
         length = np.full(len(place), config.length)
         start = np.column_stack([mean[j, i], length, place, self._angles[which[j, i]]])
-        start = start[np.argsort(-start[:, 0], kind="stable")]
-        return start[self._apart(start)]
+        start = np.ascontiguousarray(start[np.argsort(-start[:, 0], kind="stable")])
+        # What is faint beside a rod is its own light, or is found when that is taken out.
+        return start[self._apart(start, _BESIDE)]
 
-    def _apart(self, start: Floats) -> Bools:
-        """Mark [M] what does not lie on one before."""
+    def _apart(self, start: Floats, faint: float) -> Bools:
+        """Mark [M] what does not lie on one before, and is not fainter and beside it."""
         config, apart = self.config, np.empty(len(start), np.bool_)
-        place, angle = np.ascontiguousarray(start[:, 2:4]), start[:, 4].copy()
         along, across = _ALONG * config.length, _ACROSS * config.sigma
-        self._loops.mark_apart(place, angle, along, across, apart)
+        self._loops.mark_apart(start, along, across, faint, apart)
         return apart
 
     def _fit(self, search: Search, start: Floats, least: float) -> Detections:
         """Fit all rods; then look once for those that stand out of what the rods leave over."""
         config = self.config
         fits, good = self._try(search, start, _FIRST_ROUNDS)
-        # What is no rod took light from its neighbours.
-        fits, good = self._try(search, fits.known[good], _ROUNDS)
+        if not good.all():
+            # What is no rod took light from its neighbours.
+            fits, good = self._try(search, fits.known[good], _ROUNDS)
         known = fits.known[good]
         count = len(known)
         search.smooth(_SMOOTHING * config.sigma / 2)
         if count:
             least = max(least, _FAINT * float(np.median(known[:, 0])))
         both = np.concatenate([known, self._starts(search, least)])
-        apart = self._apart(both)
+        apart = self._apart(both, 0.0)
         apart[:count] = True
         if apart[count:].any():
             more, fine = self._try(search, both[apart], _ROUNDS)

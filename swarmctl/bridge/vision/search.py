@@ -108,7 +108,9 @@ class SearchMemory:
     """The search for the shape that frames have; a new shape makes a new one."""
 
     def __init__(self) -> None:
-        """Start without any."""
+        """Start without any. Loads the machine code that every frame needs."""
+        from swarmctl.bridge.vision import compiled_images  # noqa: F401
+
         self._search: Search | None = None
 
     def of(self, frame: Frame | Image) -> Search:

@@ -1,5 +1,7 @@
 """Identities are kept, estimates are as good as they say, and time is the true one."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -183,6 +185,50 @@ def test_an_orientation_that_was_not_seen_for_long_is_not_one():
         tracks = follow.update(tracks, blind, 0.05 * number)
         # Var θ grows by 2t/τ.
         assert tracks.oriented[0] == (0.02**2 + 2 * 0.05 * number <= 0.25)
+
+
+def axes(angle, position, axial=True):
+    found = seen_along(np.asarray(angle), position)
+    return dataclasses.replace(found, axial=np.full(len(position), axial))
+
+
+def test_an_axis_keeps_its_sign_from_frame_to_frame():
+    # It turns by π in 40 frames, and either of its ends is reported by chance.
+    random, follow = np.random.default_rng(5), tracker(persistence=1e3, speed=0.1)
+    tracks, before = follow.start(), None
+    for number in range(40):
+        true = np.pi * number / 40
+        shown = true + np.pi * random.integers(2)
+        tracks = follow.update(tracks, axes([shown], [[3.0, 4.0]]), 0.1 * number)
+        if before is not None:
+            assert before @ tracks.director[0] > 0.9
+        before = tracks.director[0]
+    assert abs(np.sin(tracks.angle[0] - true)) < 0.1
+    assert abs(tracks.angular_velocity[0]) == pytest.approx(np.pi / 4, rel=0.2)
+
+
+@pytest.mark.parametrize("heading", [0.5, 2.0, -2.5])
+def test_an_axis_points_along_the_motion(heading):
+    follow = tracker(speed=5.0)
+    swim, tracks = np.array([np.cos(heading), np.sin(heading)]), follow.start()
+    for number in range(20):
+        place = 5.0 * 0.1 * number * swim
+        tracks = follow.update(tracks, axes([heading + np.pi], [place]), 0.1 * number)
+    np.testing.assert_allclose(tracks.director[0], swim, atol=0.05)
+    assert not tracks.sign_seen[0]
+
+
+def test_a_sign_that_is_seen_once_decides():
+    follow = tracker()
+    tracks = follow.start()
+    for number in range(3):
+        tracks = follow.update(tracks, axes([1.0], [[0.0, 0.0]]), 0.1 * number)
+    tracks = follow.update(tracks, axes([1.0 + np.pi], [[0.0, 0.0]], axial=False), 0.3)
+    for number in range(4, 8):
+        tracks = follow.update(tracks, axes([1.0], [[0.0, 0.0]]), 0.1 * number)
+    assert tracks.sign_seen[0]
+    np.testing.assert_allclose(tracks.director[0], [-np.cos(1.0), -np.sin(1.0)], atol=0.05)
+    assert abs(tracks.angular_velocity[0]) < 0.1
 
 
 def test_what_is_there_once_is_nobody():
