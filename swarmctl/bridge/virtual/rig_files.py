@@ -10,7 +10,7 @@ from swarmctl.bridge.virtual.coils import VirtualCoilsConfig
 from swarmctl.bridge.virtual.sample_config import LIGHT_UNIT, CoilsConfig, SampleConfig
 from swarmctl.core.config import dump_toml
 from swarmctl.core.errors import ConfigError
-from swarmctl.optics.optics_config import JanusConfig
+from swarmctl.optics.optics_config import DimerConfig, JanusConfig, RodConfig
 
 ADDRESS = "address.json"
 CAMERA_CFG, LIGHT_CFG = "camera.cfg", "light.cfg"
@@ -173,6 +173,19 @@ def _detector(config: SampleConfig) -> dict[str, Any]:
         return {"name": "janus", "radius": radius, "separation": 1.6 * radius, "lowest": lowest}
     sigma = round(look.sigma / pixel, 2)
     lowest = round(0.3 * look.brightness * gain, 1)
+    if isinstance(look, RodConfig):
+        length = round(look.length / pixel, 2)
+        return {"name": "rods", "sigma": sigma, "length": length, "lowest": lowest}
+    if isinstance(look, DimerConfig):
+        distance = round(look.distance / pixel, 2)
+        return {
+            "name": "dimers",
+            "sigma": sigma,
+            "distance": distance,
+            "lowest": round(lowest * min(look.ratio, 1.0), 1),
+            "ratio": round(0.6 * min(look.ratio, 1 / look.ratio), 2),
+            "polar": look.ratio != 1,
+        }
     return {"name": "spots", "sigma": sigma, "separation": 3 * sigma, "lowest": lowest}
 
 

@@ -8,7 +8,9 @@ import numpy as np
 
 from swarmctl.core.machine_code import compiled
 
-_LEVEL = "void({}[:,::1], f4[:,::1], f4[:,::1], f4[:,::1])"
+# Drivers lend frames that cannot be written to.
+_READ = "Array({}, 2, 'C', readonly=True)"
+_LEVEL = f"void({_READ}, {_READ.format('f4')}, {_READ.format('f4')}, f4[:,::1])"
 
 
 @compiled(_LEVEL.format("u1"), _LEVEL.format("u2"), _LEVEL.format("f4"))

@@ -84,7 +84,8 @@ class JanusDetector:
         search.smooth(config.radius / 7)
         level, spread = search.level_and_noise()
         least = min(level + config.threshold * spread, (level + height) / 2)
-        least = max(least, level + config.lowest / 2)
+        # Silhouettes are no higher than `height`, however strong the discs are.
+        least = max(least, level + min(config.lowest, height) / 2)
         start = search.peaks(least, config.separation / 2)
         found = self._fit(search, start, start)
         # Between dark halves that face each other lies one peak for two discs, and no disc fits.

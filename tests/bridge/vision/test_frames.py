@@ -106,3 +106,10 @@ def test_the_expected_shape_is_checked():
     check_frame(np.zeros((20, 30), np.uint8), (20, 30))
     with pytest.raises(FrameError, match="20 rows and 31 columns"):
         check_frame(np.zeros((20, 30), np.uint8), (20, 31))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_frames_that_are_lent_can_be_flattened(dtype):
+    frame = np.full((32, 48), 7, dtype)
+    frame.flags.writeable = False
+    np.testing.assert_array_equal(Flattening.none((32, 48)).apply(frame), 7)

@@ -1,5 +1,8 @@
 """Janus discs are found with their orientation, and the detector knows how well."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -69,6 +72,18 @@ def test_a_mirrored_camera_does_not_change_what_is_seen_in_the_image(detect, tru
     assert np.sqrt(np.mean(angle**2)) < np.radians(1.5)
 
 
+def test_the_least_deviation_leaves_out_what_is_below_it_only(truth):
+    # In 12 bits the discs deviate by about 1000 counts; up to there none is lost.
+    config = truth.optics(look=JanusConfig(radius=1.2), illumination=LIGHT)
+    random = np.random.default_rng(1)
+    places = truth.scatter(20, 20.0, 12.0, random)
+    frame = truth.render(config, places, random)[0]
+    weakest = JanusDetectorConfig().build()(frame).signal.min()
+    for share in (0.05, 0.2, 0.5, 0.8, 0.95):
+        assert len(JanusDetectorConfig(lowest=share * weakest).build()(frame)) == 20
+    assert len(JanusDetectorConfig(lowest=2 * weakest).build()(frame)) == 0
+
+
 def test_an_even_disc_has_no_orientation(detect, truth):
     random = np.random.default_rng(0)
     places = truth.scatter(20, 20.0, 12.0, random)
@@ -96,3 +111,21 @@ def test_noise_alone_is_empty(detect, truth):
 def test_sizes_are_positive():
     with pytest.raises(ConfigError, match="radius"):
         JanusDetectorConfig(radius=-1.0)
+
+
+@pytest.mark.parametrize("name", ["spots", "janus", "rods", "dimers"])
+def test_a_detector_that_is_built_loads_nothing_more(name):
+    # In a process of its own, so that no other test has loaded anything; the frame is lent.
+    code = f"""
+import sys
+import numpy as np
+from swarmctl.bridge.vision.methods import detectors
+detect = detectors[{name!r}].load()().build()
+before = {{m for m in sys.modules if m.startswith("swarmctl")}}
+frame = np.random.default_rng(0).integers(90, 110, (64, 64)).astype(np.uint16)
+frame.flags.writeable = False
+detect(frame)
+print(sorted({{m for m in sys.modules if m.startswith("swarmctl")}} - before))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
