@@ -12,7 +12,7 @@ from swarmctl.core.machine_code import compiled
 
 KNOWNS = 6
 """Ground, mean contrast, difference of the halves, centre x and y, angle."""
-ROW = 8  # the residual comes behind the knowns; a power of two makes vector instructions
+ROW = 8  # behind the knowns come the residual, and a row of other sums
 ROUNDS = 10
 GOOD = 0.97  # share of the variance that needs no second attempt
 CLOSE = 0.02  # px and rad: no more rounds
@@ -83,8 +83,12 @@ def add_up(image: Any, radius: float, edge: float, near: Any, known: Any, sums: 
             total += image[j, i]
             square += image[j, i] * image[j, i]
             for a in range(ROW - 1):
-                for b in range(ROW):
-                    sums[a, b] += row[a] * row[b]
+                share = row[a]
+                for b in range(a, ROW - 1):
+                    sums[a, b] += share * row[b]
+    for a in range(ROW - 1):
+        for b in range(a):
+            sums[a, b] = sums[b, a]
     sums[ROW - 1, 0], sums[ROW - 1, 1] = total, square
     return number
 
