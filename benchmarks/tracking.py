@@ -20,14 +20,22 @@ from common import parser, report
 from scipy.spatial import cKDTree
 
 from swarmctl.bridge.vision.detections import Detections
+from swarmctl.bridge.vision.dimers import DimerDetectorConfig
 from swarmctl.bridge.vision.janus import JanusDetectorConfig
 from swarmctl.bridge.vision.offline import TrackpyDetectorConfig
+from swarmctl.bridge.vision.rods import RodDetectorConfig
 from swarmctl.bridge.vision.spots import SpotDetectorConfig
 from swarmctl.bridge.vision.tracker import Tracker, TrackerConfig
 from swarmctl.core.errors import MissingExtraError
 from swarmctl.optics.affine import Affine
 from swarmctl.optics.image_formation import ImageFormation, Sample
-from swarmctl.optics.optics_config import IlluminationConfig, JanusConfig, OpticsConfig
+from swarmctl.optics.optics_config import (
+    DimerConfig,
+    IlluminationConfig,
+    JanusConfig,
+    OpticsConfig,
+    RodConfig,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -191,6 +199,36 @@ def janus(count: int, frames: int, radius: float) -> list[dict[str, Any]]:
     return [row | {"angle °": float(np.degrees(np.sqrt(np.mean(np.square(angles)))))}]
 
 
+def with_axes(
+    what: str,
+    look: RodConfig | DimerConfig,
+    detector: RodDetectorConfig | DimerDetectorConfig,
+    radius: float,
+    frames: int,
+    count: int = 200,
+) -> dict[str, Any]:
+    """A row of bodies with an axis; their middles are two radii apart."""
+    config = OpticsConfig(look=look)
+    form, affine, detect = ImageFormation(config), config.affine, detector.build()
+    swimmers = Swimmers(count, 198.0, radius, seed=count)
+    clock, cpu, score, angles = [], [], Score(), []
+    for number in range(frames):
+        swimmers.step(0.05)
+        director = np.column_stack([np.cos(swimmers.angle), np.sin(swimmers.angle)])
+        sample = Sample(swimmers.place - 99, director, np.arange(count))
+        frame = form.frame(sample, number)
+        places = affine.to_image(sample.position)
+        found = timed(lambda: detect(frame), clock, cpu)  # noqa: B023
+        score.add(found, places)
+        away, index = cKDTree(found.position).query(places)
+        seen = affine.direction_to_sample(found.direction[index[away < 2]])
+        true = director[away < 2]
+        cross = seen[:, 0] * true[:, 1] - seen[:, 1] * true[:, 0]
+        angles.extend(np.arcsin(np.clip(cross, -1, 1)))
+    row = one_row(what, count, clock, cpu) | score.row()
+    return row | {"angle °": float(np.degrees(np.sqrt(np.mean(np.square(angles)))))}
+
+
 def swaps(interval: float, missing: int, frames: int, count: int = 200) -> dict[str, Any]:
     """A row: identities at area fraction 0.1 while colloids vanish for some frames, at 1 %."""
     side = float(np.sqrt(count * np.pi * RADIUS**2 / 0.1))
@@ -242,6 +280,9 @@ def main() -> None:
         rows = [r for n in (50, 200, 500) for r in spots(n, chosen.frames, chosen.slow_every)]
         rows += janus(50, chosen.frames, 1.2) + janus(200, chosen.frames, 1.2)
         rows += janus(200, chosen.frames, 2.4)
+        rods, dimers = RodDetectorConfig(), DimerDetectorConfig()
+        rows.append(with_axes("rods of 20 px", RodConfig(), rods, 2.8, chosen.frames))
+        rows.append(with_axes("dimers of 10 px", DimerConfig(), dimers, 2.0, chosen.frames))
         report("Frames of 1024 x 1024 px", rows, chosen.json)
     if chosen.part != "frames":
         rows = [swaps(dt, gone, 2 * chosen.frames) for dt in (0.02, 0.05, 0.1) for gone in (5, 6)]

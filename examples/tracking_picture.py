@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from swarmctl.bridge.vision.dimers import DimerDetectorConfig
 from swarmctl.bridge.vision.janus import JanusDetectorConfig
+from swarmctl.bridge.vision.rods import RodDetectorConfig
 from swarmctl.bridge.vision.spots import SpotDetectorConfig
 from swarmctl.optics.affine import ViewConfig
 from swarmctl.optics.image_formation import ImageFormation, Sample
 from swarmctl.optics.optics_config import (
     CameraConfig,
+    DimerConfig,
     FocusConfig,
     IlluminationConfig,
     JanusConfig,
     OpticsConfig,
+    RodConfig,
     SpotConfig,
 )
 
@@ -40,7 +44,7 @@ def swarm(count, gap, seed):
 
 
 def main(target):
-    """Draw both kinds of frames."""
+    """Draw all kinds of frames."""
     camera = CameraConfig(width=WIDTH, height=HEIGHT)
     common = {"view": ViewConfig(pixel_size=PIXEL), "camera": camera}
     fluorescence = OpticsConfig(
@@ -54,22 +58,38 @@ def main(target):
         illumination=IlluminationConfig(background=1500.0, vignetting=0.3),
         **common,
     )
+    dark = {"illumination": fluorescence.illumination, **common}
+    rods = OpticsConfig(look=RodConfig(length=3.6, sigma=0.45), **dark)
+    dimers = OpticsConfig(look=DimerConfig(distance=2.0, sigma=0.55, ratio=0.6), **dark)
     cases = (
         ("bright spots", fluorescence, SpotDetectorConfig(sigma=3.2)),
         ("Janus discs", bright_field, JanusDetectorConfig(radius=8.0, separation=12.0)),
+        ("rods", rods, RodDetectorConfig(length=18.0, sigma=2.25)),
+        ("dimers", dimers, DimerDetectorConfig(sigma=2.75, polar=True)),
     )
-    figure = Figure(figsize=(9, 3.9), layout="constrained")
-    for axes, (title, config, detector) in zip(figure.subplots(1, 2), cases, strict=True):
+    figure = Figure(figsize=(9, 7.6), layout="constrained")
+    panels = figure.subplots(2, 2).ravel()
+    for axes, (title, config, detector) in zip(panels, cases, strict=True):
         frame = ImageFormation(config).frame(swarm(60, 3.3, seed=2), number=0)
         found = detector.build()(frame)
         axes.imshow(frame, cmap="gray")
         x, y = found.position.T
         axes.scatter(x, y, s=130, facecolors="none", edgecolors="tab:orange", linewidths=1.0)
         seen = np.isfinite(found.direction_error)
-        along = 14 * found.direction[seen]
-        axes.quiver(
-            x[seen], y[seen], *along.T, angles="xy", scale_units="xy", scale=1, color="tab:orange"
-        )
+        for axial in (False, True):
+            shown = seen & (found.axial == axial)
+            along = 14 * found.direction[shown]
+            axes.quiver(
+                x[shown],
+                y[shown],
+                *along.T,
+                angles="xy",
+                scale_units="xy",
+                scale=1,
+                color="tab:orange",
+                pivot="mid" if axial else "tail",
+                **({"headwidth": 0, "headlength": 0, "headaxislength": 0} if axial else {}),
+            )
         axes.set(title=f"{title}: {len(found)} of 60 found", xlabel="x, px", ylabel="y, px")
     figure.savefig(target, dpi=110)
     print(target)
