@@ -59,12 +59,12 @@ def main(target):
         **common,
     )
     dark = {"illumination": fluorescence.illumination, **common}
-    rods = OpticsConfig(look=RodConfig(length=3.6, sigma=0.45), **dark)
+    rods = OpticsConfig(look=RodConfig(length=2.8, sigma=0.4), **dark)
     dimers = OpticsConfig(look=DimerConfig(distance=2.0, sigma=0.55, ratio=0.6), **dark)
     cases = (
         ("bright spots", fluorescence, SpotDetectorConfig(sigma=3.2)),
         ("Janus discs", bright_field, JanusDetectorConfig(radius=8.0, separation=12.0)),
-        ("rods", rods, RodDetectorConfig(length=18.0, sigma=2.25)),
+        ("rods", rods, RodDetectorConfig(length=14.0, sigma=2.0)),
         ("dimers", dimers, DimerDetectorConfig(sigma=2.75, polar=True)),
     )
     figure = Figure(figsize=(9, 7.6), layout="constrained")
