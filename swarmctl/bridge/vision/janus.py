@@ -107,7 +107,8 @@ class JanusDetector:
         """
         if not len(found):
             return found
-        sure = found.quality > _ALONE * np.median(found.quality)
+        usual = np.median(found.quality)
+        sure = found.quality > _ALONE * usual
         known = found.position[np.isfinite(found.position).all(axis=1)]
         beside = found.position[~sure & (found.quality > _LEAST_EXPLAINED)]
         around = beside[:, None] + 2 * self.config.radius * _AROUND
@@ -123,7 +124,7 @@ class JanusDetector:
         if not chosen.any():
             return found
         added = self._fit(search, around[each, best][chosen], known)
-        added = added.take(added.quality > _LEAST_EXPLAINED)
+        added = added.take(added.quality > _POOR * usual)
         # Now each can leave the other's pixels out.
         everyone = np.concatenate([known, added.position])
         again = self._fit(search, np.concatenate([beside[chosen], added.position]), everyone)
