@@ -88,9 +88,10 @@ class DimerConfig:
             distance=self.distance,
             sigma=self.sigma,
             brightness=self.brightness,
-            ratio=self.ratio,
         )
         require_not_negative("dimer", spread=self.spread)
+        if not 0 < self.ratio <= 1:
+            raise ConfigError(f"dimer: ratio must be in (0, 1], got {self.ratio}.")
 
 
 @dataclass(frozen=True)

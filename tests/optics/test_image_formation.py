@@ -274,8 +274,9 @@ def test_bad_samples_are_refused():
         form.frame([], 0)
 
 
-def test_a_configuration_survives_a_file():
-    config = optics(look=JanusConfig(radius=2.0), focus=FocusConfig(offset=-1.5))
+@pytest.mark.parametrize("look", [JanusConfig(radius=2.0), RodConfig(), DimerConfig(ratio=0.5)])
+def test_a_configuration_survives_a_file(look):
+    config = optics(look=look, focus=FocusConfig(offset=-1.5))
     assert build(OpticsConfig, to_dict(config)) == config
 
 
@@ -289,6 +290,8 @@ def test_a_configuration_survives_a_file():
         (lambda: IlluminationConfig(vignetting=2.0), "vignetting"),
         (lambda: SpotConfig(sigma=0.0), "sigma"),
         (lambda: JanusConfig(cap=-0.1), "cap"),
+        (lambda: RodConfig(length=0.0), "length"),
+        (lambda: DimerConfig(ratio=2.0), "ratio"),
     ],
 )
 def test_configurations_out_of_range_are_refused(make, message):

@@ -182,9 +182,9 @@ def _detector(config: SampleConfig) -> dict[str, Any]:
             "name": "dimers",
             "sigma": sigma,
             "distance": distance,
-            "lowest": round(lowest * min(look.ratio, 1.0), 1),
-            "ratio": round(0.6 * min(look.ratio, 1 / look.ratio), 2),
-            "polar": look.ratio != 1,
+            "lowest": round(lowest * look.ratio, 1),
+            "ratio": round(0.6 * look.ratio, 2),
+            "polar": look.ratio < 1,
         }
     return {"name": "spots", "sigma": sigma, "separation": 3 * sigma, "lowest": lowest}
 

@@ -19,6 +19,7 @@ from swarmctl.core.disturbances import Delay, Disturbances
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.species import Species
 from swarmctl.core.world import Box, World
+from swarmctl.optics.optics_config import DimerConfig, RodConfig
 
 from .conftest import quiet_sample
 
@@ -97,6 +98,20 @@ def test_rig_files_are_rigs(config, tmp_path):
     assert ("coils" in [output.name for output in direct.outputs]) == bool(config.coils)
     assert micromanager.outputs[0].driver.build().spec.own_timeout == 0.5
     assert direct.digest != micromanager.digest
+
+
+@pytest.mark.parametrize(
+    ("look", "kind"),
+    [(RodConfig(), "rods"), (DimerConfig(), "dimers"), (DimerConfig(ratio=0.5), "dimers")],
+)
+def test_a_rig_looks_for_what_the_colloids_look_like(look, kind, tmp_path):
+    config = SampleConfig()
+    config = replace(config, optics=replace(config.optics, look=look))
+    write_rig_files(tmp_path, config)
+    detector = read_rig(tmp_path / RIG).detector
+    assert detector.kind == kind
+    assert detector.lowest < look.brightness * config.optics.camera.gain
+    assert getattr(detector, "polar", False) == (getattr(look, "ratio", 1.0) != 1.0)
 
 
 def test_a_path_that_no_cfg_file_can_hold_is_refused(tmp_path):
