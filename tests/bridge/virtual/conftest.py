@@ -59,6 +59,7 @@ def quiet_sample():
             camera=CameraConfig(width=256, height=256),
         ),
         projector=ProjectorConfig(
+            visible=120.0,
             width=320,
             height=256,
             view=ViewConfig(pixel_size=0.25, rotation=-0.4, mirror=True, centre=(42.0, 39.0)),

@@ -197,8 +197,8 @@ def test_blank_frames_show_no_colloids(loop, lockstep_lab):
 def test_the_light_turns_dark_by_itself(loop):
     loop.light.show(np.full(loop.light.spec.shape, 100, np.uint8))
     bright = [loop.see() and loop.shots[-1].frame.mean() for _ in range(40)]
-    # Light of 100/255 adds 600 · 100/255 electrons to each pixel; the timeout is 0.5 s.
-    assert bright[2] - bright[-1] == pytest.approx(600 * 100 / 255, rel=0.1)
+    # Light of 100/255 adds 120 · 100/255 electrons to each pixel; the timeout is 0.5 s.
+    assert bright[2] - bright[-1] == pytest.approx(120 * 100 / 255, rel=0.1)
     exposed = np.array([shot.exposed for shot in loop.shots])
     lit = exposed[np.array(bright) > bright[-1] + 20]
     assert 0.3 < lit[-1] - lit[0] < 0.55
