@@ -79,7 +79,7 @@ class Session:
         self.engine.open()
         self.overlays: dict[int, Overlay] = {}
         self._say, self._goal = say, goal if goal is not None else np.zeros((0, 3))
-        self._keep, self._images = images, images
+        self._images = images
         self._last: FrameRecord | None = None
         self._lines: tuple[str, ...] = ()
         self._told = self._shown = -np.inf
@@ -154,7 +154,7 @@ class Session:
     def _saw(self, record: FrameRecord) -> None:
         self._last = record
         shot = record.look.shot
-        if self._keep:
+        if self._images:
             self.recorder.frame(shot.frame, shot.exposed - self._begun, shot.number)
             self.overlays[shot.number] = self._overlay(record)
 

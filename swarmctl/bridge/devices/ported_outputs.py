@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
@@ -49,21 +51,11 @@ class PortedValues(ValueOutput):
 
     def connect(self, mock: bool = False) -> None:
         """Open the hardware or the mock, and go to the safe values."""
-        self._connection.open(mock)
-        try:
-            self.safe()
-        except BaseException:
-            with suppress(DeviceError):  # the first failure says more
-                self._connection.close()
-            raise
+        _open_safe(self._connection, mock, self.safe)
 
     def disconnect(self) -> None:
         """Go to the safe values and let go. If the first fails, the second is done all the same."""
-        if self._connection.is_open:
-            try:
-                self.safe()
-            finally:
-                self._connection.close()
+        _close_safe(self._connection, self.safe)
 
     def write(self, values: Floats) -> None:
         """Set all channels to values [C]."""
@@ -138,21 +130,11 @@ class PortedPattern(PatternOutput):
 
     def connect(self, mock: bool = False) -> None:
         """Open the hardware or the mock, and make it dark."""
-        self._connection.open(mock)
-        try:
-            self.safe()
-        except BaseException:
-            with suppress(DeviceError):  # the first failure says more
-                self._connection.close()
-            raise
+        _open_safe(self._connection, mock, self.safe)
 
     def disconnect(self) -> None:
         """Make it dark and let go. If the first fails, the second is done all the same."""
-        if self._connection.is_open:
-            try:
-                self.safe()
-            finally:
-                self._connection.close()
+        _close_safe(self._connection, self.safe)
 
     def show(self, pattern: Pattern) -> None:
         """Project a pattern u8 [H,W]."""
@@ -196,3 +178,23 @@ class PortedInterlock(Interlock):
         """Whether the circuit is closed."""
         with self._connection.use("reading") as port:
             return port.closed() is True
+
+
+def _open_safe(connection: Connection[Any], mock: bool, safe: Callable[[], None]) -> None:
+    """Open a connection and make safe what is behind it; where that fails nothing stays open."""
+    connection.open(mock)
+    try:
+        safe()
+    except BaseException:
+        with suppress(DeviceError):  # the first failure says more
+            connection.close()
+        raise
+
+
+def _close_safe(connection: Connection[Any], safe: Callable[[], None]) -> None:
+    """Make safe what is behind a connection, and close it even if that fails."""
+    if connection.is_open:
+        try:
+            safe()
+        finally:
+            connection.close()
