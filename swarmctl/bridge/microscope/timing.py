@@ -60,9 +60,13 @@ class Latencies:
         if math.isfinite(value):
             self._values[name].append(value)
 
-    def figure(self, name: str) -> Figure | None:
-        """Median and 99th percentile of "frame", "tracking", "command" or "light"."""
-        return figure_of(np.array(self._values[name]))
+    def figure(self, name: str, last: int | None = None) -> Figure | None:
+        """Median and 99th percentile of "frame", "tracking", "command" or "light".
+
+        Of all that is kept, or of the `last` so many.
+        """
+        values = np.array(self._values[name])
+        return figure_of(values if last is None else values[-last:])
 
     def delays(self) -> Delays:
         """Return what is known as the delays of a calibration."""

@@ -246,7 +246,8 @@ class Bridge(Engine):
                 f"the twin's error is {self._watch.error:.2f}, at most {self.guards.error_max:g} "
                 "is allowed: check the identified parameters and the tracking"
             )
-        return found
+        late = self._late()
+        return [*found, late] if late else found
 
     # Inside
 
@@ -266,7 +267,7 @@ class Bridge(Engine):
             if not live:
                 self._shadowed += float(moved.state.interval)
                 finding = dataclasses.replace(finding, evidence={})
-            found = self._watch.add(finding)
+            found = self._watch.add(finding) or self._late()
             info |= {"twin_error": self._watch.error, "evidence": dict(self._watch.sums)}
             fault = found if live else None
         if fault is not None:
@@ -275,6 +276,11 @@ class Bridge(Engine):
             self._enter(Mode.SAFE, fault)
         status = dataclasses.replace(moved.status, info={**moved.status.info, **info}, fault=fault)
         return Transition(moved.state, applied, status)
+
+    def _late(self) -> str | None:
+        """What is wrong with the measured delay, which the twin follows; None if nothing."""
+        assert self.plant is not None
+        return self.guards.late(self.plant.delay, self.plant.known_delay, self._interval)
 
     def _probe(self, comparison: Comparison, channels: frozenset[str]) -> ProbeReport:
         assert self.plant is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from swarmctl.bridge.calibration import Figure, calibration_faults
 from swarmctl.bridge.microscope.engine import MicroscopeEngine
@@ -14,8 +15,11 @@ from swarmctl.core.state import SwarmState
 
 REST_TIME = 2.0
 """Longest time in s until outputs have gone to their safe values within their slew limits."""
-ENOUGH = 100
-"""Measurements after which those of this run count instead of the calibration's."""
+ENOUGH = 50
+"""So many last measurements of a run count instead of the calibration's, once there are as many."""
+
+
+PARTS = ("frame", "command", "light")
 
 
 class MicroscopePlant(Plant):
@@ -33,17 +37,23 @@ class MicroscopePlant(Plant):
 
     @property
     def delay(self) -> float:
-        """Sum of the medians: exposure → frame → command → light, as measured in this run or,
-        before that, in the calibration; and light → motion, from the calibration.
+        """Sum of the medians: exposure → frame → command → light, as measured of late or, before
+        there is enough, in the calibration; and light → motion, from the calibration.
         """
         known = self.engine.calibration.delay
         measured = self.engine.latencies
-        parts = [known.motion]
-        for name in ("frame", "command", "light"):
-            figure = measured.figure(name)
+        parts: list[Figure | None] = [known.motion]
+        for name in PARTS:
+            figure = measured.figure(name, ENOUGH)
             enough = figure is not None and figure.count >= ENOUGH
             parts.append(figure if enough else getattr(known, name))
-        return sum(part.median for part in parts if isinstance(part, Figure))
+        return _sum(parts)
+
+    @property
+    def known_delay(self) -> float:
+        """Sum of the medians of the calibration."""
+        known = self.engine.calibration.delay
+        return _sum([known.motion, *(getattr(known, name) for name in PARTS)])
 
     def reasons(self) -> list[str]:
         """Calibration, interlock, and what the supervisor says."""
@@ -96,3 +106,7 @@ class MicroscopePlant(Plant):
         """One control interval at the microscope."""
         self.engine.dry = not live
         return self.engine.step(command)
+
+
+def _sum(parts: Sequence[Figure | None]) -> float:
+    return sum(part.median for part in parts if part is not None)

@@ -40,6 +40,12 @@ class GuardConfig:
     margin: float = key(
         20.0, "log-likelihood ratio by which another behaviour must beat the expected one"
     )
+    delay_max: float = key(
+        1.5, "longest measured delay, in units of that of the calibration; see delay_free"
+    )
+    delay_free: float = key(
+        0.1, "lengthening of the delay that is allowed at any rate, in control intervals"
+    )
     speed_spread: float = key(0.15, "relative spread of the speed from colloid to colloid")
     turn_spread: float = key(0.15, "relative spread of the turn rate from colloid to colloid")
     localisation: float = key(0.05, "standard deviation of an observed position per axis", "um")
@@ -61,11 +67,24 @@ class GuardConfig:
             probe_time=self.probe_time,
             probe_hold=self.probe_hold,
         )
-        for name in ("shadow", "speed_spread", "turn_spread"):
+        for name in ("shadow", "speed_spread", "turn_spread", "delay_free"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"guards: {name} must be finite and at least 0, got {value}.")
         if self.least_seen < 1:
             raise ConfigError(f"guards: least_seen is at least 1, got {self.least_seen}.")
+        if not (math.isfinite(self.delay_max) and self.delay_max >= 1):
+            raise ConfigError(f"guards: delay_max is at least 1, got {self.delay_max}.")
         if not 0 < self.probe_share <= 1:
             raise ConfigError(f"guards: probe_share lies in (0, 1], got {self.probe_share}.")
+
+    def late(self, delay: float, known: float, control_interval: float) -> str | None:
+        """Say what is wrong if a delay is too long for what is known, all in s; else None."""
+        most = max(self.delay_max * known, known + self.delay_free * control_interval)
+        if delay <= most:
+            return None
+        return (
+            f"the delay from a frame to its effect is {1e3 * delay:.0f} ms, it was "
+            f"{1e3 * known:.0f} ms when it was calibrated, and at most {1e3 * most:.0f} ms are "
+            "allowed"
+        )

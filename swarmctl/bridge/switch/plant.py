@@ -27,6 +27,11 @@ class Plant(ABC):
     def delay(self) -> float:
         """From the exposure of a frame until the command that rests on it acts, s, as measured."""
 
+    @property
+    @abstractmethod
+    def known_delay(self) -> float:
+        """The same, s, as it was when the plant was calibrated."""
+
     @abstractmethod
     def reasons(self) -> list[str]:
         """Say, each in words, why the outputs may not be armed now; empty if they may."""
@@ -76,6 +81,11 @@ class EnginePlant(Plant):
     @property
     def delay(self) -> float:
         """As given."""
+        return self._delay
+
+    @property
+    def known_delay(self) -> float:
+        """As given: nothing is measured."""
         return self._delay
 
     def reasons(self) -> list[str]:

@@ -117,12 +117,14 @@ class VirtualSample:
 
     def show(self, serial: int, pattern: Pattern, told: float) -> None:
         """Take a pattern u8 [H,W] that the projector was told to show at `told` s."""
-        self.light.tell(serial, pattern, told + self.config.projector.delay * self.faults.delay)
+        self.light.tell(
+            serial, pattern, told + self.config.projector.delay * self.faults.light_delay
+        )
 
     def drive(self, serial: int, values: Floats, told: float) -> None:
         """Take values [C] of the coils' supply, which was told them at `told` s."""
         assert self.config.coils is not None, "a laboratory without coils"
-        self.coils.tell(serial, values, told + self.config.coils.delay * self.faults.delay)
+        self.coils.tell(serial, values, told + self.config.coils.delay * self.faults.light_delay)
 
     def advance(self) -> Exposure | None:
         """Go on by a tick; return the exposure that ended with it. Raises PhysicsError."""
@@ -190,7 +192,7 @@ class VirtualSample:
         return Exposure(
             number=(self.ticks - 1) // timing.period_ticks,
             time=end - timing.exposure / 2,
-            due=end + (timing.readout + late) * self.faults.delay,
+            due=end + (timing.readout + late) * self.faults.frame_delay,
             samples=tuple(moment.seen for moment in moments),
             light=_mean_light([moment.pattern for moment in moments]),
             position=np.mean([moment.snapshot.position for moment in moments], axis=0),

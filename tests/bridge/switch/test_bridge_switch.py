@@ -154,6 +154,42 @@ def test_a_doubled_delay_is_found_within_ten_seconds(bridge):
     assert "twice the delay" in fault
 
 
+class Measured(EnginePlant):
+    """Hardware that measures how late it is."""
+
+    measured = DELAY
+
+    @property
+    def delay(self) -> float:
+        return self.measured
+
+
+def test_a_delay_that_is_measured_too_long_ends_driving_and_bars_it(bridge, usual):
+    plant = bridge.plant = Measured(usual, DELAY)
+    watched(bridge)
+    bridge.engage("Ada", CHANNELS)
+    bridge.reset(1)
+    plant.measured = 2 * DELAY
+    fault = drive(bridge, 0.3)
+    assert fault is not None
+    assert f"{2000 * DELAY:.0f} ms, it was {1000 * DELAY:.0f} ms when it was calibrated" in fault
+    bridge.clear("Ada")
+    bridge.reset(2)
+    watched(bridge)
+    with pytest.raises(ArmingError, match="at most 300 ms are allowed"):
+        bridge.engage("Ada", CHANNELS)
+
+
+def test_short_delays_may_grow_by_a_share_of_an_interval():
+    guards = GuardConfig(delay_max=1.5, delay_free=0.1)
+    assert guards.late(0.019, 0.005, control_interval=0.2) is None
+    assert guards.late(0.026, 0.005, control_interval=0.2) is not None
+    assert guards.late(0.14, 0.1, control_interval=0.2) is None
+    assert guards.late(0.16, 0.1, control_interval=0.2) is not None
+    with pytest.raises(ConfigError, match="delay_max is at least 1"):
+        GuardConfig(delay_max=0.9)
+
+
 @pytest.mark.parametrize("change", [{"speed": 0.5}, {"turn": -1.0}, {"speed": 0.0, "turn": 0.0}])
 def test_a_probe_refuses_hardware_that_differs_from_its_twin(bridge, usual, change):
     watched(bridge)

@@ -107,7 +107,7 @@ def lit_after(sample):
 def test_light_comes_after_its_delay_which_a_fault_doubles(samples):
     sample = samples[1]
     assert DELAY <= lit_after(sample) <= DELAY + TICK + 1e-9
-    sample.set_faults(SampleFaults(delay=2.0))
+    sample.set_faults(SampleFaults(light_delay=2.0))
     assert 2 * DELAY <= lit_after(sample) <= 2 * DELAY + TICK + 1e-9
     sample.set_faults(SampleFaults())
 
