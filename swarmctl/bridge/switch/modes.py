@@ -41,7 +41,7 @@ class GuardConfig:
         20.0, "log-likelihood ratio by which another behaviour must beat the expected one"
     )
     delay_max: float = key(
-        1.5, "longest measured delay, in units of that of the calibration; see delay_free"
+        1.7, "longest measured delay, in units of that of the calibration; see delay_free"
     )
     delay_free: float = key(
         0.1, "lengthening of the delay that is allowed at any rate, in control intervals"

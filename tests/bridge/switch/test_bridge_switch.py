@@ -176,7 +176,7 @@ def test_a_delay_that_is_measured_too_long_ends_driving_and_bars_it(bridge, usua
     bridge.clear("Ada")
     bridge.reset(2)
     watched(bridge)
-    with pytest.raises(ArmingError, match="at most 300 ms are allowed"):
+    with pytest.raises(ArmingError, match="at most 340 ms are allowed"):
         bridge.engage("Ada", CHANNELS)
 
 
