@@ -27,7 +27,7 @@ from swarmctl.bridge.supervisor.criteria import (
     saw_order,
     too_old,
 )
-from swarmctl.bridge.supervisor.guarded import GuardedOutput
+from swarmctl.bridge.supervisor.guarded import REACTION, GuardedOutput
 from swarmctl.bridge.supervisor.interlock_reader import InterlockReader
 from swarmctl.bridge.supervisor.latch import STEP, FaultLatch
 from swarmctl.bridge.supervisor.messages import (
@@ -83,11 +83,14 @@ class StateMachine:
         self._latch = FaultLatch(outputs, audit, rig.supervisor.ramp)
         self._passage: Passage | None = None
         self._passage_id = -1
+        self._stopped = ""
+        self._awake = math.inf
         self._resting = self._rested = False
         self._next_step = 0.0
 
     def handle(self, message: Message, now: float) -> None:
         """Act on a message of the loop. Raises LinkError for what is none."""
+        self._wake(now)
         fields = message.fields
         try:
             if message.kind == "order":
@@ -97,16 +100,17 @@ class StateMachine:
             elif message.kind == "rest":
                 self._rest(str(fields["reason"]))
             elif message.kind == "stop":
-                self.trip(Trip(f"emergency stop: {fields['reason']}", now), now)
+                self.trip(Trip(f"emergency stop: {fields['reason']}", now, stop=True), now)
             elif message.kind == "request":
                 self._ask(fields, now)
             else:
                 raise LinkError(f"a message of the kind {message.kind!r} is not known.")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise LinkError(f"a message {message.kind!r} cannot be read: {error!r}.") from None
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        self._wake(now)
         for name, output in self._outputs.items():
             for done in output.tick(now):
                 if done.job == "write":
@@ -128,6 +132,8 @@ class StateMachine:
 
     def trip(self, trip: Trip, now: float) -> None:
         """Go to FAULT, every output to its safe values."""
+        if trip.stop and (self._passage is not None or self.standing is Standing.DISCONNECTED):
+            self._stopped = trip.reason
         if self.standing in (Standing.DISCONNECTED, Standing.FAULT):
             self._latch.also(trip, now)
             return
@@ -240,6 +246,14 @@ class StateMachine:
             if passed is not None:
                 self._book.passed(name, passed)
 
+    def _wake(self, now: float) -> None:
+        """Trip if this program itself stood still: limits count on orders ending in time."""
+        late = self._awake + REACTION
+        if self.standing is Standing.ACTIVE and now > late:
+            still = now - self._awake
+            self.trip(Trip(f"the supervisor itself stood still for {still:.2f} s", late), now)
+        self._awake = now
+
     def _look(self, now: float) -> None:
         """Look at everything that may trip."""
         reading = self._interlock.reading if self._interlock else None
@@ -344,6 +358,8 @@ class StateMachine:
             "arm", operator=operator, evidence=fields["evidence"], refused=list(reasons)
         )
         if reasons:
+            # What was armed before, such as for probing, must not outlive a refusal.
+            self.standing, self._operator = Standing.CONFIGURED, ""
             self._reply(number, "; ".join(reasons))
             return
         self.standing, self._operator = Standing.ARMED, operator
@@ -367,6 +383,7 @@ class StateMachine:
         if verb == "open":
             self._passage = Opening(*common, self._interlock, self._watch.confirm, now)
         elif verb == "clear":
+            self._stopped = ""
             self._audit.retry()
             self._audit.record("clear", operator=operator, fault=self._latch.reason)
             self._passage = Clearing(*common, self._interlock, self._audit, self._watch, now)
@@ -379,6 +396,8 @@ class StateMachine:
         if error is None:
             return
         self._passage = None
+        if passage.verb != "close":  # neither opened nor cleared if a stop came meanwhile
+            error = error or self._stopped
         fields: dict[str, Any] = {}
         if passage.verb == "close":
             self.standing, self.finished = Standing.DISCONNECTED, True

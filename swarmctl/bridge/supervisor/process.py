@@ -182,7 +182,7 @@ class Service:
         now = time.monotonic()
         while self._stops:
             name, when = self._stops.pop(0)
-            machine.trip(Trip(f"emergency stop: signal {name}", when), now)
+            machine.trip(Trip(f"emergency stop: signal {name}", when, stop=True), now)
         if not link.ended:
             self._hear(now, link.connection in ready)
             if link.ended:
