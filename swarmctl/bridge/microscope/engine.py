@@ -23,7 +23,7 @@ from swarmctl.bridge.microscope.parts import (
     make_gatekeeper,
     make_steering,
 )
-from swarmctl.bridge.microscope.probing import Bench
+from swarmctl.bridge.microscope.probing import STOPPED, Bench
 from swarmctl.bridge.microscope.spot_check import arm
 from swarmctl.bridge.microscope.timing import Latencies
 from swarmctl.bridge.orders import Standing
@@ -164,6 +164,7 @@ class MicroscopeEngine(Engine):
         bench = Bench(
             self._camera, self._gatekeeper, self.rig, self.clock,
             self.config.heartbeat, self.config.frame_timeout, self._hands.number,
+            self._parts.stopped,
         )  # fmt: skip
         try:
             arm(bench, self._gatekeeper, self.rig, self._calibration, operator, self.spec.radius[0])
@@ -292,9 +293,9 @@ class MicroscopeEngine(Engine):
         self._running = False
         if not self._open:
             return
-        self._flush()
         if self._gatekeeper.report().standing is Standing.ACTIVE:
             self._gatekeeper.rest(reason)
+        self._flush()
 
     def close(self) -> None:
         """Make the outputs safe and let go of the rig; may be called twice."""
@@ -325,6 +326,8 @@ class MicroscopeEngine(Engine):
             )
 
     def _beat(self, shot: Any) -> None:
+        if self._parts.stopped is not None and self._parts.stopped():
+            raise DeviceError(f"{STOPPED}.")
         if shot is not None:
             self._gatekeeper.beat(shot.number, shot.exposed)
         report = self._gatekeeper.report()
