@@ -27,6 +27,7 @@ from swarmctl.bridge.supervisor.criteria import (
     saw_order,
     too_old,
 )
+from swarmctl.bridge.supervisor.doses import DoseMemory
 from swarmctl.bridge.supervisor.guarded import REACTION, GuardedOutput
 from swarmctl.bridge.supervisor.interlock_reader import InterlockReader
 from swarmctl.bridge.supervisor.latch import STEP, FaultLatch
@@ -40,7 +41,7 @@ from swarmctl.bridge.supervisor.messages import (
 from swarmctl.bridge.supervisor.order_book import OrderBook
 from swarmctl.bridge.supervisor.passages import Clearing, Closing, Opening, Passage
 from swarmctl.bridge.supervisor.wire import Message
-from swarmctl.core.errors import CommandError, LinkError
+from swarmctl.core.errors import CommandError, LinkError, RecordError
 
 
 @final
@@ -55,6 +56,7 @@ class StateMachine:
         rig: the set-up.
         outputs: by name, not connected.
         interlock: reads the interlock; None if there is none.
+        doses: of the supervisor before, and for the next one.
         pace: of the camera.
         audit: the audit log.
         say: sends a message to the loop; never waits.
@@ -65,6 +67,7 @@ class StateMachine:
         rig: Rig,
         outputs: Mapping[str, GuardedOutput],
         interlock: InterlockReader | None,
+        doses: DoseMemory,
         pace: Pace,
         audit: AuditLog,
         say: Callable[[Message], None],
@@ -73,7 +76,7 @@ class StateMachine:
         self.standing = Standing.DISCONNECTED
         self.finished = False
         self._rig, self._watch, self._outputs = rig, rig.supervisor, outputs
-        self._interlock, self._pace = interlock, pace
+        self._interlock, self._doses, self._pace = interlock, doses, pace
         self._audit, self._say = audit, say
         self._book = OrderBook(audit, self._give)
         self._seen = Seen(now, now)
@@ -335,6 +338,13 @@ class StateMachine:
         else:
             self._begin(verb, number, operator, now)
 
+    def _keep_doses(self) -> str:
+        try:
+            self._doses.end()
+        except RecordError as error:
+            return str(error)
+        return ""
+
     def _reply(self, number: int, error: str = "", **fields: Any) -> None:
         # The loop must not find an older state after the answer.
         self._say(report_message(self.report(time.monotonic())))
@@ -354,6 +364,17 @@ class StateMachine:
         )
         if self._audit.error:
             reasons.append(self._audit.error)
+        if now < self._doses.unknown_until:
+            reasons.append(
+                "nobody knows what the outputs did before, since the last supervisor was killed "
+                "or the rig's limits were changed; wait until the window of the limits has passed, "
+                f"{self._doses.unknown_until - now:.0f} s"
+            )
+        if not reasons:
+            try:
+                self._doses.begin()
+            except RecordError as error:
+                reasons.append(str(error))
         self._audit.record(
             "arm", operator=operator, evidence=fields["evidence"], refused=list(reasons)
         )
@@ -400,6 +421,8 @@ class StateMachine:
             error = error or self._stopped
         fields: dict[str, Any] = {}
         if passage.verb == "close":
+            if not error:
+                error = self._keep_doses()
             self.standing, self.finished = Standing.DISCONNECTED, True
         elif not error:
             self.standing, self._operator = Standing.CONFIGURED, ""

@@ -25,6 +25,7 @@ from swarmctl.bridge.orders import Standing
 from swarmctl.bridge.rig import Rig, read_rig
 from swarmctl.bridge.supervisor.audit import AuditLog
 from swarmctl.bridge.supervisor.criteria import Pace, Trip
+from swarmctl.bridge.supervisor.doses import DoseMemory, dose_path
 from swarmctl.bridge.supervisor.guarded import GuardedOutput
 from swarmctl.bridge.supervisor.interlock_reader import InterlockReader
 from swarmctl.bridge.supervisor.loop_link import LoopLink
@@ -100,7 +101,7 @@ def _serve(link: LoopLink, rig_path: Path, audit_path: Path, priority: str) -> N
     with contextlib.ExitStack() as stack:
         audit = AuditLog(audit_path, wake)
         stack.callback(audit.close)
-        machine = _machine(rig, audit, link, wake)
+        machine = _machine(rig, rig_path, audit, link, wake)
         audit.record(
             "open",
             rig=rig.name,
@@ -116,7 +117,9 @@ def _serve(link: LoopLink, rig_path: Path, audit_path: Path, priority: str) -> N
         service.run(woken)
 
 
-def _machine(rig: Rig, audit: AuditLog, link: LoopLink, wake: Callable[[], None]) -> StateMachine:
+def _machine(
+    rig: Rig, path: Path, audit: AuditLog, link: LoopLink, wake: Callable[[], None]
+) -> StateMachine:
     spec = rig.camera.build().spec
     now = time.monotonic()
     outputs = {
@@ -124,7 +127,9 @@ def _machine(rig: Rig, audit: AuditLog, link: LoopLink, wake: Callable[[], None]
         for entry in rig.outputs
     }
     reader = InterlockReader(rig.interlock.build()) if rig.interlock is not None else None
-    return StateMachine(rig, outputs, reader, Pace(spec.period, spec.exposure), audit, link.say)
+    doses = DoseMemory(dose_path(path), outputs, now)
+    pace = Pace(spec.period, spec.exposure)
+    return StateMachine(rig, outputs, reader, doses, pace, audit, link.say)
 
 
 @final

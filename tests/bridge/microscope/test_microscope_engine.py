@@ -247,6 +247,18 @@ def test_a_camera_that_gives_the_same_picture_again_and_again_is_frozen(toy, tmp
     assert bench.gate.standing is Standing.FAULT
 
 
+def test_who_calls_no_step_for_long_is_told_what_to_do(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    bench = Bench(toy, tmp_path)
+    bench.engine.reset(0)
+    bench.engine.step(command(1.0, 0.0))
+    bench.lab.time += 0.5  # a program is compiled
+    bench.gate.standing, bench.gate.fault = Standing.FAULT, "the loop is silent"
+    fault = bench.engine.step(command(1.0, 0.0)).status.fault or ""
+    assert "the loop is silent" in fault
+    assert "no step for 0.50 s, and 0.1 s are allowed" in fault
+    assert "call stop() before" in fault
+
+
 def test_a_person_can_stop_it_between_two_frames(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
     pressed: list[int] = []
     bench = Bench(toy, tmp_path, interval=1.0, stopped=lambda: bool(pressed))
