@@ -264,6 +264,7 @@ class StateMachine:
         if wrong and reading is not None:
             silent = reading.time + self._watch.interlock_age
             self.trip(Trip(wrong[0], silent if now > silent else reading.time), now)
+        self._audit.look(now)
         if self._audit.error:
             self.trip(Trip(self._audit.error, now), now)
         for name, output in self._outputs.items():

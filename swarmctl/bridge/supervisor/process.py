@@ -161,7 +161,13 @@ class Service:
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
             selectors.DefaultSelector() as selector,
         ):
-            listener.bind(answer_address(self._rig))
+            try:
+                listener.bind(answer_address(self._rig))
+            except OSError as error:
+                # A file system without locks lets a second one come as far as here.
+                raise ArmingError(
+                    f"{self._rig}: another supervisor answers for this rig; two cannot own it."
+                ) from error
             listener.listen()
             listener.setblocking(False)
             for source in (self._link.connection, woken, listener):
