@@ -410,6 +410,9 @@ class StateMachine:
             self._audit.record("clear", operator=operator, fault=self._latch.reason)
             self._passage = Clearing(*common, self._interlock, self._audit, self._watch, now)
         else:
+            if self.standing is Standing.ACTIVE:  # from now on no order is obeyed
+                self.standing, self._resting = Standing.ARMED, False
+                self._book.abandon("not known to be done: the supervisor is closed", operator)
             self._passage = Closing(*common, self._audit, self._watch.confirm, now)
 
     def _pass(self, passage: Passage, now: float) -> None:
