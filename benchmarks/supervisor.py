@@ -84,14 +84,16 @@ def round_trip() -> tuple[float, float]:
     """Return median and shortest time from an order to its receipt, ms."""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
-        bench.start()
+        bench.start(supervisor='silence = "2 s"\nexpiry = "2 s"\nframe_periods = 40')
         found = []
         for _ in range(200):
             start = time.perf_counter()
             bench.client.send(bench.order())
-            while not bench.client.receipts():
-                pass
+            while not (receipts := bench.client.receipts()):
+                bench.client.report()  # raises if the supervisor has gone
             found.append(1e3 * (time.perf_counter() - start))
+            if not all(receipt.sent for receipt in receipts):
+                raise SystemExit(f"an order was not sent: {bench.client.report().fault}")
             time.sleep(0.01)
         bench.client.close()
     return statistics.median(found), min(found)

@@ -132,7 +132,8 @@ def rig_from_tables(tables: Mapping[str, Any], folder: Path) -> Rig:
             raise ConfigError(f"a rig needs the section [{section}].")
     camera = dict(tables["camera"])
     mock_camera = _truth(camera.pop("mock", False), "camera.mock")
-    if "interlock" not in tables and not tables.get("unguarded"):
+    unguarded = _words(tables.get("unguarded", ""), "unguarded")
+    if "interlock" not in tables and not unguarded:
         raise ConfigError(
             "a rig needs an [interlock]; without one, say why it is safe: unguarded = '...'."
         )
@@ -150,7 +151,7 @@ def rig_from_tables(tables: Mapping[str, Any], folder: Path) -> Rig:
             if "interlock" in tables
             else None
         ),
-        unguarded=str(tables.get("unguarded", "")),
+        unguarded=unguarded,
         supervisor=build(WatchConfig, tables.get("supervisor", {}), "supervisor"),
         detector=build(method, detector, "detector"),
         tracker=build(TrackerConfig, tables.get("tracker", {}), "tracker"),
@@ -182,7 +183,7 @@ def _output(name: str, table: Any, folder: Path) -> OutputEntry:
     keys = dict(table)
     mock = _truth(keys.pop("mock", False), f"{where}.mock")
     limits = keys.pop("limits", None)
-    unguarded = str(keys.pop("unguarded", ""))
+    unguarded = _words(keys.pop("unguarded", ""), f"{where}.unguarded")
     driver = driver_config(keys, ("pattern", "values"), where, folder)
     if not isinstance(limits, Mapping):
         raise ConfigError(f"{where}: limits are required; give [{where}.limits].")
@@ -195,6 +196,12 @@ def _truth(value: Any, where: str) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{where}: true or false, got {value!r}.")
     return value
+
+
+def _words(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{where}: say why in words, got {value!r}.")
+    return value.strip()
 
 
 def _digest(tables: Mapping[str, Any]) -> str:

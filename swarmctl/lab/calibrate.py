@@ -37,6 +37,7 @@ from swarmctl.lab.calibrate_config import CalibrateConfig
 from swarmctl.lab.calibrate_motion import fit_speed, fit_turn, speeds, turn_drive, without_stuck
 from swarmctl.lab.calibrate_report import Findings, draw_report, report_text
 from swarmctl.lab.calibrate_runs import Runner, drawn_pulses, measure_response
+from swarmctl.lab.keys import terminal_keys
 
 _STEP = 0.05
 """s between moments of a pulse, at least."""
@@ -60,8 +61,9 @@ def calibrate(
     """Calibrate parts of a rig, keep the rest of its calibration, and write file and report.
 
     Spots are projected and pulses of light are given within the limits of the rig, and within the
-    narrower ones of probing until the pattern has been found. The report lies beside the
-    calibration file, as .txt and .png. `parts` stand in for what the rig file names. Raises
+    narrower ones of probing until the pattern has been found. The key q, space or escape is an
+    emergency stop. The report lies beside the calibration file, as .txt and .png. `parts` stand in
+    for what the rig file names. Raises
     CalibrationError, saying which part failed and why; nothing is written then. Also ArmingError,
     DeviceError, ConfigError.
     """
@@ -70,7 +72,23 @@ def calibrate(
     rig = (parts.rig if parts else None) or read_rig(config.rig)
     path = config.out or rig.calibration
     rig = replace(rig, calibration=path)
-    parts = replace(parts or Parts(), observer=None)
+    with terminal_keys() as keys:
+        parts = replace(parts or Parts(), observer=None)
+        parts = replace(parts, stopped=parts.stopped or keys.emergency)
+        calibration, findings = _measure(config, rig, path, parts)
+    write_calibration(calibration, path)
+    text = report_text(calibration, findings.notes)
+    path.with_suffix(".txt").write_text(text, encoding="utf-8")
+    picture = path.with_suffix(".png")
+    draw_report(picture, calibration, findings)
+    say(f"{text}\nreport: {picture}")
+    return Calibrated(calibration, path, text, picture)
+
+
+def _measure(
+    config: CalibrateConfig, rig: Rig, path: Path, parts: Parts
+) -> tuple[Calibration, Findings]:
+    """Measure the wanted parts, one after the other."""
     findings = Findings()
     calibration = _begin(config, rig, path, findings)
     if "flattening" in config.parts:
@@ -83,13 +101,7 @@ def calibrate(
         calibration = _look(config, rig, parts, calibration, findings)
     if {"speed", "turn", "delay"} & set(config.parts):
         calibration = _move(config, rig, parts, calibration, findings)
-    write_calibration(calibration, path)
-    text = report_text(calibration, findings.notes)
-    path.with_suffix(".txt").write_text(text, encoding="utf-8")
-    picture = path.with_suffix(".png")
-    draw_report(picture, calibration, findings)
-    say(f"{text}\nreport: {picture}")
-    return Calibrated(calibration, path, text, picture)
+    return calibration, findings
 
 
 def _begin(config: CalibrateConfig, rig: Rig, path: Path, findings: Findings) -> Calibration:
@@ -152,7 +164,10 @@ def _bench(config: CalibrateConfig, rig: Rig, parts: Parts, probing: bool) -> It
         camera.start()
         if probing:
             gatekeeper.arm(config.operator, None)
-        yield Bench(camera, gatekeeper, rig, parts.clock, frame_timeout=config.frame_timeout)
+        yield Bench(
+            camera, gatekeeper, rig, parts.clock,
+            frame_timeout=config.frame_timeout, stopped=parts.stopped,
+        )  # fmt: skip
     finally:
         try:
             gatekeeper.close()

@@ -72,7 +72,10 @@ class Session:
         parts: Parts | None = None,
         **options: Any,
     ) -> None:
-        parts = replace(parts or Parts(), observer=self._saw)
+        self._stopped = False
+        self._keys = Keys(False)
+        self._window: HumanWindow | None = None
+        parts = replace(parts or Parts(), observer=self._saw, stopped=self.emergency)
         self.engine = MicroscopeEngine(
             world, control_interval, parts=parts, rig=str(rig), **options
         )
@@ -93,7 +96,6 @@ class Session:
         self._begun = self.engine.clock() - self.recorder.now()
         self._window = _window(verb) if view else None
         self._keys_context = terminal_keys()
-        self._keys: Keys
         self._map_to_image(self.engine.calibration)
 
     def __enter__(self) -> Session:
@@ -143,11 +145,17 @@ class Session:
         if fault is not None:
             raise RecordError(f"the record cannot be kept: {fault}")
         self._tell(decision, label, timing)
-        self._show(decision.fault or "")
+        if decision.fault:
+            self._show(decision.fault)
 
     def emergency(self) -> bool:
-        """Whether somebody pressed the emergency stop, in the terminal or by closing the window."""
-        return self._keys.emergency() or (self._window is not None and self._window.closed)
+        """Whether somebody has pressed the emergency stop, or closed the window, until now.
+
+        The engine asks between frames, and makes the outputs safe.
+        """
+        window = self._window is not None and self._window.closed
+        self._stopped = self._keys.emergency() or window or self._stopped
+        return self._stopped
 
     # Inside
 
@@ -157,6 +165,7 @@ class Session:
         if self._images:
             self.recorder.frame(shot.frame, shot.exposed - self._begun, shot.number)
             self.overlays[shot.number] = self._overlay(record)
+        self._show("")  # also while it is probed: the window's key has to be heard
 
     def _time(self) -> float:
         assert self._last is not None

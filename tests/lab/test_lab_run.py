@@ -9,14 +9,20 @@ import pytest
 
 pytest.importorskip("numba", reason="the extra 'vision' is not installed")
 
+from swarmctl.bridge.microscope.engine import MicroscopeEngine
 from swarmctl.bridge.microscope.parts import Parts
 from swarmctl.bridge.orders import Standing
 from swarmctl.bridge.rig import read_rig
+from swarmctl.bridge.switch.microscope_plant import MicroscopePlant
+from swarmctl.core.command import Command
 from swarmctl.core.errors import ArmingError, ConfigError, RunFolderError
+from swarmctl.core.world import Box, Species, World
 from swarmctl.lab.configs import LabDemoConfig, RecordConfig, RunConfig
 from swarmctl.lab.demo import demo
+from swarmctl.lab.keys import Keys
 from swarmctl.lab.record import record
 from swarmctl.lab.run import run
+from swarmctl.lab.session import Session
 from swarmctl.records.trajectory import read_trajectory
 
 KEYS = (
@@ -121,6 +127,39 @@ def test_colloids_that_do_not_swim_are_refused_by_the_probe(place):
     info = json.loads((place.folder / "run" / "run.json").read_text())
     assert info["status"] == "failed"
     assert not len(place.lab.spots)
+
+
+def world():
+    return World(Box((50.0, 50.0), "open"), species=(Species("janus", 4, 2.0, speed_max=4.0),))
+
+
+def test_the_emergency_stop_is_heard_between_frames_and_remembered(place, monkeypatch):
+    pressed = []
+    monkeypatch.setattr(Keys, "emergency", lambda keys: bool(pressed))
+    with Session(
+        place.rig, world(), 0.2, place.folder / "run", {}, "lab record", images=False, view=False,
+        parts=place.parts, dry_steps=0, **QUIET,
+    ) as session:  # fmt: skip
+        place.gate.standing = Standing.ARMED
+        session.engine.reset(0)
+        drive = Command(speed=np.full(4, 2.0, np.float32), turn_rate=np.zeros(4, np.float32))
+        assert session.engine.step(drive).status.fault is None
+        pressed.append(1)
+        assert "the operator pressed" in session.engine.step(drive).status.fault
+        assert place.gate.standing is Standing.FAULT
+        pressed.clear()
+        assert session.emergency()
+
+
+def test_who_engages_is_who_arms_and_a_spot_is_looked_for_again(place):
+    engine = MicroscopeEngine(world(), 0.2, parts=place.parts, rig=place.rig)
+    plant = MicroscopePlant(engine)
+    engine.open()
+    for name in ("Ada", "Bob"):
+        plant.arm(name)
+    engine.close()
+    told = [event for event in place.gate.events if event.startswith("arm")]
+    assert told == ["arm Ada for probing", "arm Ada", "arm Bob for probing", "arm Bob"]
 
 
 def test_a_recording_holds_what_was_asked_and_done(place):

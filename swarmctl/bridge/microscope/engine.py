@@ -23,7 +23,7 @@ from swarmctl.bridge.microscope.parts import (
     make_gatekeeper,
     make_steering,
 )
-from swarmctl.bridge.microscope.probing import Bench
+from swarmctl.bridge.microscope.probing import STOPPED, Bench
 from swarmctl.bridge.microscope.spot_check import arm
 from swarmctl.bridge.microscope.timing import Latencies
 from swarmctl.bridge.orders import Standing
@@ -88,7 +88,7 @@ class MicroscopeEngine(Engine):
         self._warm = self.config.dry_steps
         self._open = self._running = False
         self._step = self._poor = 0
-        self._started = self._state_time = 0.0
+        self._started = self._state_time = self._heard = 0.0
         self._unordered = False
         self._look: Look
         self._camera: Camera
@@ -164,6 +164,7 @@ class MicroscopeEngine(Engine):
         bench = Bench(
             self._camera, self._gatekeeper, self.rig, self.clock,
             self.config.heartbeat, self.config.frame_timeout, self._hands.number,
+            self._parts.stopped,
         )  # fmt: skip
         try:
             arm(bench, self._gatekeeper, self.rig, self._calibration, operator, self.spec.radius[0])
@@ -240,6 +241,7 @@ class MicroscopeEngine(Engine):
         check_command(command, self.spec)
         dry = self.dry or self._warm > 0
         self._warm = max(self._warm - 1, 0)
+        silent = self.clock() - self._heard
         first, planned = self._hands.number + 1, at_rest(command)
         dropped, start = 0, self._state_time
         end = start + self.spec.control_interval - self._camera.spec.period / 2
@@ -255,7 +257,7 @@ class MicroscopeEngine(Engine):
         except (CommandError, CapabilityError):
             raise
         except SwarmctlError as error:
-            return self._failed(command, done.applied, str(error))
+            return self._failed(command, done.applied, f"{error}{self._absence(silent)}")
         except BaseException as error:
             self._halt(f"{type(error).__name__}: {error}")
             raise
@@ -292,9 +294,9 @@ class MicroscopeEngine(Engine):
         self._running = False
         if not self._open:
             return
-        self._flush()
         if self._gatekeeper.report().standing is Standing.ACTIVE:
             self._gatekeeper.rest(reason)
+        self._flush()
 
     def close(self) -> None:
         """Make the outputs safe and let go of the rig; may be called twice."""
@@ -324,7 +326,20 @@ class MicroscopeEngine(Engine):
                 f"{self.rig.supervisor.least_found} have to be there."
             )
 
+    def _absence(self, silent: float) -> str:
+        """Say what to do if nothing was heard of the loop for so many s before a step."""
+        allowed = self.rig.supervisor.silence
+        if self.dry or silent <= allowed:
+            return ""
+        return (
+            f" The loop had called no step for {silent:.2f} s, and {allowed:g} s are allowed: let "
+            "programs compile in dry steps, and call stop() before what takes long."
+        )
+
     def _beat(self, shot: Any) -> None:
+        self._heard = self.clock()
+        if self._parts.stopped is not None and self._parts.stopped():
+            raise DeviceError(f"{STOPPED}.")
         if shot is not None:
             self._gatekeeper.beat(shot.number, shot.exposed)
         report = self._gatekeeper.report()
@@ -335,6 +350,7 @@ class MicroscopeEngine(Engine):
         """Send the command as an order that rests on the last look; return what it comes to."""
         record, planned = self._hands.act(command, self._look, dry, self.excluded)
         self._unordered = False
+        self._heard = self.clock()
         if self._parts.observer is not None:
             self._parts.observer(record)
         return planned

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from swarmctl.bridge.devices.contract import Camera, Shot
 from swarmctl.bridge.microscope.timing import Timing
 from swarmctl.bridge.orders import Order
@@ -13,6 +15,9 @@ from swarmctl.bridge.vision.detections import Detections, Detector
 from swarmctl.bridge.vision.frames import Flattening, check_frame
 from swarmctl.bridge.vision.tracker import Tracker, Tracks
 from swarmctl.core.errors import DeviceError, DeviceTimeoutError
+
+SAME_MAX = 3
+"""Frames in a row that may be the same as the one before in every pixel: cameras have noise."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class Eyes:
         self._flattening, self._clock = flattening, clock
         self._heartbeat, self._frame_timeout = heartbeat, frame_timeout
         self._last: Shot | None = None
+        self._same = 0
         self._tracks = tracker.start()
 
     def forget(self) -> None:
@@ -116,4 +122,17 @@ class Eyes:
                     f"camera {self._camera.spec.name!r}: frame {shot.number} came after frame "
                     f"{self._last.number}; its numbers must rise."
                 )
+            self._same = self._same + 1 if self._is_same(shot) else 0
+            if self._same >= SAME_MAX:
+                raise DeviceError(
+                    f"camera {self._camera.spec.name!r}: {self._same + 1} frames in a row are the "
+                    "same in every pixel; it is frozen, although its numbers rise."
+                )
             return shot
+
+    def _is_same(self, shot: Shot) -> bool:
+        """Whether a frame is the last one once more; a part of it tells nearly always."""
+        if self._last is None:
+            return False
+        now, before = shot.frame, self._last.frame
+        return np.array_equal(now[::16], before[::16]) and np.array_equal(now, before)

@@ -39,6 +39,7 @@ class Parts:
         calibration: in place of the rig's file.
         observer: is told of every frame; what it raises is a fault.
         clock: s; the clock of all processes.
+        stopped: is asked between frames whether a person wants everything to stop at once.
     """
 
     rig: Rig | None = None
@@ -47,6 +48,7 @@ class Parts:
     calibration: Calibration | None = None
     observer: Callable[[FrameRecord], None] | None = None
     clock: Callable[[], float] = time.monotonic
+    stopped: Callable[[], bool] | None = None
 
 
 def make_gatekeeper(rig_path: Path) -> Gatekeeper:

@@ -19,6 +19,7 @@ from swarmctl.core.errors import ArmingError, DeviceTimeoutError
 
 Floats = npt.NDArray[np.floating[Any]]
 
+STOPPED = "the operator pressed the emergency stop"
 _SHOWN = 0.4
 """Least share of the light around a point that has to be seen for a spot to be there."""
 
@@ -43,6 +44,7 @@ class Bench:
         heartbeat: s, longest time between heartbeats.
         frame_timeout: s, longest wait for a frame.
         first: number of the last order before.
+        stopped: is asked between frames; True is an emergency stop.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class Bench:
         heartbeat: float = 0.02,
         frame_timeout: float = 1.0,
         first: int = 0,
+        stopped: Callable[[], bool] | None = None,
     ) -> None:
         self._camera, self._gatekeeper, self._clock = camera, gatekeeper, clock
         self._detector, self._expiry = rig.detector.build(), rig.supervisor.expiry
         self._heartbeat, self._frame_timeout = heartbeat, frame_timeout
         self._shot: Shot | None = None
+        self._stopped = stopped
         self.number = first
 
     @property
@@ -127,6 +131,9 @@ class Bench:
     def _next(self) -> Shot:
         begin = self._clock()
         while True:
+            if self._stopped is not None and self._stopped():
+                self._gatekeeper.stop(STOPPED)
+                raise ArmingError(f"{STOPPED}.")
             report = self._gatekeeper.report()
             if report.standing is Standing.FAULT:
                 raise ArmingError(f"the supervisor is in FAULT: {report.fault}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from swarmctl.bridge.gatekeeper import Evidence, Gatekeeper
 from swarmctl.bridge.microscope.probing import Bench, Floats, find_spot, one_spot
 from swarmctl.bridge.rig import Rig
 from swarmctl.bridge.supervisor.limits import PatternLimits
-from swarmctl.core.errors import ArmingError
+from swarmctl.core.errors import ArmingError, SwarmctlError
 
 FRAMES = 4
 SPOTS = 3
@@ -30,28 +31,35 @@ def arm(
     """Show the gatekeeper what it wants to see, and arm it for a person.
 
     Spots are looked for first, within the narrow limits of probing, beside colloids of a radius
-    (µm). Raises ArmingError with the
-    reasons against it.
+    (µm). Raises ArmingError with the reasons against it; nothing is armed then.
     """
     faults = calibration_faults(calibration, rig)
     if faults:
         raise ArmingError("; ".join(faults) + ".")
+
+    def evidence(error: float | None) -> Evidence:
+        return Evidence(
+            calibration=calibration.digest,
+            calibrated=calibration.made_at,
+            expires=calibration.expires_at,
+            spot_error=error,
+            spot_error_max=rig.steering.spot_error_max,
+            rig=rig.digest,
+        )
+
     error = None
     if calibration.pattern is not None:
         gatekeeper.arm(operator, None)
         try:
             error = _spot_error(bench, rig, calibration, calibration.pattern, colloid_radius)
-        finally:
             bench.rest("the spots have been looked for")
-    evidence = Evidence(
-        calibration=calibration.digest,
-        calibrated=calibration.made_at,
-        expires=calibration.expires_at,
-        spot_error=error,
-        spot_error_max=rig.steering.spot_error_max,
-        rig=rig.digest,
-    )
-    gatekeeper.arm(operator, evidence)
+        except BaseException:
+            # Nobody may go on with what was armed for probing only.
+            with suppress(SwarmctlError):
+                bench.rest("the spots could not be looked for")
+                gatekeeper.arm(operator, evidence(math.inf))
+            raise
+    gatekeeper.arm(operator, evidence(error))
 
 
 def _spot_error(

@@ -42,6 +42,13 @@ def arming_reasons(
                 f"time-out, or say in the rig why that does no harm "
                 f"(outputs.{output.name}.unguarded = '...')"
             )
+        elif (output.spec.own_timeout or 0.0) > output.window and not output.unguarded.strip():
+            reasons.append(
+                f"{output.name} stays as it is for {output.spec.own_timeout:g} s if the supervisor "
+                f"dies, longer than the window of {output.window:g} s over which its doses are "
+                f"counted: shorten its own time-out, or say in the rig why that does no harm "
+                f"(outputs.{output.name}.unguarded = '...')"
+            )
     reasons += interlock_reasons(interlock, interlock_age, now)
     if evidence is not None:
         pattern = any(output.spec.kind == "pattern" for output in outputs)

@@ -28,8 +28,8 @@ from swarmctl.records.files import cannot_write, plain, sync_folder, write_all
 
 HEAD = '{"chain": "'
 MIDDLE = '", "record": '
-WAITING_MAX = 2000
-"""Records that may wait for the disk."""
+WAITING_MAX, LATE = 2000, 2.0
+"""Records that may wait for the disk, and s that one may take."""
 SYNCED = ("fault", "close")
 """Events after which the disk itself is waited for; all else survives the end of the process."""
 FIRST_CHAIN = "0" * 64
@@ -53,6 +53,7 @@ class AuditLog:
         self._chain = FIRST_CHAIN
         self._end = 0
         self._dropped = 0
+        self._writing: float | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -73,6 +74,12 @@ class AuditLog:
             self._queue.put_nowait(record)
         except queue.Full:
             self._fail("the disk does not keep up with it")
+
+    def look(self, now: float) -> None:
+        """Fail if the disk does not return from writing; `now` is s of time.monotonic()."""
+        since = self._writing
+        if since is not None and now > since + LATE:
+            self._say(f"the disk has not taken a record for {now - since:.1f} s")
 
     @property
     def idle(self) -> bool:
@@ -96,12 +103,16 @@ class AuditLog:
 
     def _fail(self, why: str) -> None:
         self._dropped += 1
+        self._say(why)
+
+    def _say(self, why: str) -> None:
         if not self.error:
             self.error = f"audit log {self.path}: {why}"
             self._notify()
 
     def _run(self) -> None:
         while (record := self._queue.get()) is not None:
+            self._writing = time.monotonic()
             try:
                 self._append(record)
             except (OSError, RecordError) as error:
@@ -109,6 +120,7 @@ class AuditLog:
             except (TypeError, ValueError) as error:
                 self._fail(f"{record.get('event')}: {error}")
             finally:
+                self._writing = None
                 self._queue.task_done()
         os.close(self._handle)
 

@@ -152,10 +152,12 @@ class SupervisorClient(Gatekeeper):
 
     def rest(self, reason: str) -> None:
         """ACTIVE → ARMED: outputs go to their safe values within their slew limits."""
+        self._newest = b""  # an order that waits must not come after it
         self._say(Message("rest", {"reason": reason}))
 
     def stop(self, reason: str) -> None:
         """Emergency stop: FAULT, outputs safe at once, latched."""
+        self._newest = b""
         with contextlib.suppress(errors.SupervisorLostError):
             self._say(Message("stop", {"reason": reason}))
         if (self._unsent or self._lost) and self._process is not None and self._running():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from swarmctl.bridge.supervisor.watch import WatchConfig
 
 CLOCK_ERROR = 0.02
 """s by which a time may lie in the future before it counts as wrong."""
+_SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,13 @@ class Trip:
         reason: in words.
         criterion: s of time.monotonic(), when it became true.
         soft: whether devices and supervisor are well, so that a ramp is allowed.
+        stop: whether somebody asked for it, which must not be forgotten in any state.
     """
 
     reason: str
     criterion: float
     soft: bool = False
+    stop: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,9 +139,15 @@ def jumped(before: Spots, asked: Spots, most: float) -> str:
     """Say which colloid's spot moved by more than `most` of its radii; "" if none did."""
     if len(before) == 0 or len(asked) == 0:
         return ""
-    same = (asked.colloid[:, None] == before.colloid) & (asked.colloid >= 0)[:, None]
-    apart = np.hypot(*(asked.position[:, None] - before.position).transpose(2, 0, 1))
-    nearest = np.where(same, apart, np.inf).min(1)
+    # By sorting: a table of all pairs might not fit into the memory.
+    rows = np.argsort(before.colloid, kind="stable")
+    rows = rows[before.colloid[rows] >= 0]
+    first, stop = (np.searchsorted(before.colloid[rows], asked.colloid, s) for s in _SIDES)
+    nearest = np.full(len(asked), np.inf)
+    for step in range(int((stop - first).max())):
+        here = np.flatnonzero(first + step < stop)
+        apart = asked.position[here] - before.position[rows[first[here] + step]]
+        nearest[here] = np.minimum(nearest[here], np.hypot(*apart.T))
     far = np.isfinite(nearest) & (nearest > most * np.maximum(asked.radius, 1.0))
     if not far.any():
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from swarmctl.bridge.supervisor.value_gate import (
     open_value_ledger,
     settle_values,
 )
+from swarmctl.bridge.supervisor.windows import Window
 from swarmctl.core.errors import CommandError
 
 Payload = Spots | Values
@@ -41,12 +42,16 @@ class Gate:
         send: asked, ledger, now → what may be sent, what was cut in words, the ledger with it.
             Raises CommandError for what is no order.
         settle: ledger, now → the ledger of an output that is safe from now on.
+        doses: ledger → by name, its integrals that outlive the supervisor.
+        resume: ledger, integrals of an earlier one → the ledger that goes on with them.
     """
 
     check: Callable[[Payload], None]
     open: Callable[[float], Any]
     send: Callable[[Payload, Any, float], tuple[Payload, str, Any]]
     settle: Callable[[Any, float], Any]
+    doses: Callable[[Any], dict[str, Window]]
+    resume: Callable[[Any, Mapping[str, Window]], Any]
 
 
 def make_gate(
@@ -63,6 +68,8 @@ def make_gate(
             lambda now: open_pattern_ledger(limits, spec, now),
             partial(_send_spots, limits, spec, hold),
             lambda ledger, now: settle_spots(ledger, limits, now),
+            lambda ledger: {"area": ledger.area},
+            lambda ledger, windows: replace(ledger, **windows),
         )
     check_value_limits(limits, spec.channels, hold, where)
     return Gate(
@@ -70,6 +77,8 @@ def make_gate(
         lambda now: open_value_ledger(limits, spec.channels, now),
         partial(_send_values, limits, spec, hold),
         settle_values,
+        lambda ledger: {"away": ledger.away, "square": ledger.square},
+        lambda ledger, windows: replace(ledger, **windows),
     )
 
 

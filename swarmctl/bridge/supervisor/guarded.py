@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -18,6 +18,7 @@ from swarmctl.bridge.supervisor.gates import (
     probing_limits,
 )
 from swarmctl.bridge.supervisor.watch import WatchConfig
+from swarmctl.bridge.supervisor.windows import Window
 from swarmctl.bridge.supervisor.writer import Done, OutputWriter
 from swarmctl.core.errors import CommandError
 
@@ -44,6 +45,7 @@ class GuardedOutput:
     """An output of a rig. Not thread-safe: the supervisor's main loop owns it.
 
     Attributes:
+        window: s, over which doses are counted.
         connected: whether the device has said that it is.
         safe_issued, safe_confirmed: s of time.monotonic(), when the device was told to be safe, and
             said that it is, since `make_safe`; inf if not.
@@ -68,7 +70,7 @@ class GuardedOutput:
         now: float,
     ) -> None:
         self.name, self.spec = entry.name, device.spec
-        self.unguarded = entry.unguarded
+        self.unguarded, self.window = entry.unguarded, entry.limits.window
         self._hold = hold = watch.expiry + REACTION
         self._dry_until = now
         where = f"outputs.{entry.name}.limits"
@@ -109,6 +111,14 @@ class GuardedOutput:
     def resting(self) -> bool:
         """Whether what was sent last is the safe state."""
         return self._sent is None or is_safe(self._sent, self.spec)
+
+    def doses(self) -> dict[str, Window]:
+        """Return what was done within the window, by name."""
+        return self._gate.doses(self._ledger)
+
+    def resume(self, windows: Mapping[str, Window], now: float) -> None:
+        """Go on with what an earlier supervisor has done; the output is safe now."""
+        self._ledger = self._gate.settle(self._gate.resume(self._ledger, windows), now)
 
     def connect(self) -> None:
         """Begin to connect the device."""

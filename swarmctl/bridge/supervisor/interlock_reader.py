@@ -58,7 +58,7 @@ class InterlockReader:
                     connected = True
                 closed = self._device.closed()
                 self.reading = Reading(closed is True, time.monotonic())
-            except Exception as error:  # whatever it is, it is no closed interlock
+            except BaseException as error:  # whatever it is, it is no closed interlock
                 self.reading = Reading(False, time.monotonic(), str(error) or repr(error))
         if connected:
             self._device.disconnect()

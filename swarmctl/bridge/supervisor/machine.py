@@ -27,7 +27,8 @@ from swarmctl.bridge.supervisor.criteria import (
     saw_order,
     too_old,
 )
-from swarmctl.bridge.supervisor.guarded import GuardedOutput
+from swarmctl.bridge.supervisor.doses import DoseMemory
+from swarmctl.bridge.supervisor.guarded import REACTION, GuardedOutput
 from swarmctl.bridge.supervisor.interlock_reader import InterlockReader
 from swarmctl.bridge.supervisor.latch import STEP, FaultLatch
 from swarmctl.bridge.supervisor.messages import (
@@ -40,7 +41,7 @@ from swarmctl.bridge.supervisor.messages import (
 from swarmctl.bridge.supervisor.order_book import OrderBook
 from swarmctl.bridge.supervisor.passages import Clearing, Closing, Opening, Passage
 from swarmctl.bridge.supervisor.wire import Message
-from swarmctl.core.errors import CommandError, LinkError
+from swarmctl.core.errors import CommandError, LinkError, RecordError
 
 
 @final
@@ -55,6 +56,7 @@ class StateMachine:
         rig: the set-up.
         outputs: by name, not connected.
         interlock: reads the interlock; None if there is none.
+        doses: of the supervisor before, and for the next one.
         pace: of the camera.
         audit: the audit log.
         say: sends a message to the loop; never waits.
@@ -65,6 +67,7 @@ class StateMachine:
         rig: Rig,
         outputs: Mapping[str, GuardedOutput],
         interlock: InterlockReader | None,
+        doses: DoseMemory,
         pace: Pace,
         audit: AuditLog,
         say: Callable[[Message], None],
@@ -73,7 +76,7 @@ class StateMachine:
         self.standing = Standing.DISCONNECTED
         self.finished = False
         self._rig, self._watch, self._outputs = rig, rig.supervisor, outputs
-        self._interlock, self._pace = interlock, pace
+        self._interlock, self._doses, self._pace = interlock, doses, pace
         self._audit, self._say = audit, say
         self._book = OrderBook(audit, self._give)
         self._seen = Seen(now, now)
@@ -83,11 +86,14 @@ class StateMachine:
         self._latch = FaultLatch(outputs, audit, rig.supervisor.ramp)
         self._passage: Passage | None = None
         self._passage_id = -1
+        self._stopped = ""
+        self._awake = math.inf
         self._resting = self._rested = False
         self._next_step = 0.0
 
     def handle(self, message: Message, now: float) -> None:
         """Act on a message of the loop. Raises LinkError for what is none."""
+        self._wake(now)
         fields = message.fields
         try:
             if message.kind == "order":
@@ -97,16 +103,17 @@ class StateMachine:
             elif message.kind == "rest":
                 self._rest(str(fields["reason"]))
             elif message.kind == "stop":
-                self.trip(Trip(f"emergency stop: {fields['reason']}", now), now)
+                self.trip(Trip(f"emergency stop: {fields['reason']}", now, stop=True), now)
             elif message.kind == "request":
                 self._ask(fields, now)
             else:
                 raise LinkError(f"a message of the kind {message.kind!r} is not known.")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise LinkError(f"a message {message.kind!r} cannot be read: {error!r}.") from None
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        self._wake(now)
         for name, output in self._outputs.items():
             for done in output.tick(now):
                 if done.job == "write":
@@ -128,6 +135,8 @@ class StateMachine:
 
     def trip(self, trip: Trip, now: float) -> None:
         """Go to FAULT, every output to its safe values."""
+        if trip.stop and (self._passage is not None or self.standing is Standing.DISCONNECTED):
+            self._stopped = trip.reason
         if self.standing in (Standing.DISCONNECTED, Standing.FAULT):
             self._latch.also(trip, now)
             return
@@ -240,6 +249,14 @@ class StateMachine:
             if passed is not None:
                 self._book.passed(name, passed)
 
+    def _wake(self, now: float) -> None:
+        """Trip if this program itself stood still: limits count on orders ending in time."""
+        late = self._awake + REACTION
+        if self.standing is Standing.ACTIVE and now > late:
+            still = now - self._awake
+            self.trip(Trip(f"the supervisor itself stood still for {still:.2f} s", late), now)
+        self._awake = now
+
     def _look(self, now: float) -> None:
         """Look at everything that may trip."""
         reading = self._interlock.reading if self._interlock else None
@@ -247,6 +264,7 @@ class StateMachine:
         if wrong and reading is not None:
             silent = reading.time + self._watch.interlock_age
             self.trip(Trip(wrong[0], silent if now > silent else reading.time), now)
+        self._audit.look(now)
         if self._audit.error:
             self.trip(Trip(self._audit.error, now), now)
         for name, output in self._outputs.items():
@@ -321,6 +339,13 @@ class StateMachine:
         else:
             self._begin(verb, number, operator, now)
 
+    def _keep_doses(self) -> str:
+        try:
+            self._doses.end()
+        except RecordError as error:
+            return str(error)
+        return ""
+
     def _reply(self, number: int, error: str = "", **fields: Any) -> None:
         # The loop must not find an older state after the answer.
         self._say(report_message(self.report(time.monotonic())))
@@ -340,10 +365,23 @@ class StateMachine:
         )
         if self._audit.error:
             reasons.append(self._audit.error)
+        if now < self._doses.unknown_until:
+            reasons.append(
+                "nobody knows what the outputs did before, since the last supervisor was killed "
+                "or the rig's limits were changed; wait until the window of the limits has passed, "
+                f"{self._doses.unknown_until - now:.0f} s"
+            )
+        if not reasons:
+            try:
+                self._doses.begin()
+            except RecordError as error:
+                reasons.append(str(error))
         self._audit.record(
             "arm", operator=operator, evidence=fields["evidence"], refused=list(reasons)
         )
         if reasons:
+            # What was armed before, such as for probing, must not outlive a refusal.
+            self.standing, self._operator = Standing.CONFIGURED, ""
             self._reply(number, "; ".join(reasons))
             return
         self.standing, self._operator = Standing.ARMED, operator
@@ -367,10 +405,14 @@ class StateMachine:
         if verb == "open":
             self._passage = Opening(*common, self._interlock, self._watch.confirm, now)
         elif verb == "clear":
+            self._stopped = ""
             self._audit.retry()
             self._audit.record("clear", operator=operator, fault=self._latch.reason)
             self._passage = Clearing(*common, self._interlock, self._audit, self._watch, now)
         else:
+            if self.standing is Standing.ACTIVE:  # from now on no order is obeyed
+                self.standing, self._resting = Standing.ARMED, False
+                self._book.abandon("not known to be done: the supervisor is closed", operator)
             self._passage = Closing(*common, self._audit, self._watch.confirm, now)
 
     def _pass(self, passage: Passage, now: float) -> None:
@@ -379,8 +421,12 @@ class StateMachine:
         if error is None:
             return
         self._passage = None
+        if passage.verb != "close":  # neither opened nor cleared if a stop came meanwhile
+            error = error or self._stopped
         fields: dict[str, Any] = {}
         if passage.verb == "close":
+            if not error:
+                error = self._keep_doses()
             self.standing, self.finished = Standing.DISCONNECTED, True
         elif not error:
             self.standing, self._operator = Standing.CONFIGURED, ""

@@ -62,7 +62,10 @@ def stop_rig(rig: str | Path, timeout: float = 2.0) -> Report:
             f"{rig}: no supervisor owns this rig, so nobody can be told to stop. If something is "
             f"still on: {BY_HAND}"
         )
-    owner = lock.path.read_text().strip()
+    try:
+        owner = lock.path.read_text().strip()
+    except OSError:
+        owner = ""  # it has just ended
     if not owner.isdigit():
         raise SupervisorLostError(f"{lock.path} names no process. {BY_HAND}")
     try:

@@ -31,6 +31,10 @@ ROUNDING = 1e-9
 """Share by which a number may differ before it counts as cut."""
 CELLS_MAX = 2**16
 """Cells whose dose is counted; more would not be counted in time."""
+SPOTS_MAX = 2048
+"""Spots of an order that are looked at; more would not be compared in time."""
+RADIUS_MIN = 1e-3
+"""px, the smallest radius: squares of much smaller ones are 0."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ def check_pattern_limits(limits: PatternLimits, spec: OutputSpec, hold: float, w
             f"{where}: the safe value of light is 0 and its highest positive, the device says "
             f"{channel.safe} and {channel.high} {channel.unit}."
         )
+    if limits.spots_max > SPOTS_MAX:
+        raise ConfigError(f"{where}: spots_max is at most {SPOTS_MAX}, got {limits.spots_max}.")
     rows, columns = _cells(spec.shape, limits.cell)
     if rows * columns > CELLS_MAX:
         raise ConfigError(
@@ -101,6 +107,8 @@ def check_pattern_limits(limits: PatternLimits, spec: OutputSpec, hold: float, w
 def check_spots(spots: Spots) -> None:
     """Raise CommandError unless the arrays fit together and are finite."""
     count = len(spots.power)
+    if count > SPOTS_MAX:
+        raise CommandError(f"spots: {count} were asked, at most {SPOTS_MAX} are looked at.")
     for name, array, shape in (
         ("position", spots.position, (count, 2)),
         ("radius", spots.radius, (count,)),
@@ -115,8 +123,8 @@ def check_spots(spots: Spots) -> None:
         raise CommandError(f"spots: half needs {count} angles, NaN for whole spots.")
     if spots.profile not in ("gaussian", "even"):
         raise CommandError(f"spots: profile is gaussian or even, got {spots.profile!r}.")
-    if not np.all(spots.radius > 0):
-        raise CommandError("spots: a radius is not positive.")
+    if not np.all(spots.radius >= RADIUS_MIN):
+        raise CommandError(f"spots: a radius is smaller than {RADIUS_MIN:g} px.")
 
 
 def count_spots(ledger: PatternLedger, limits: PatternLimits, now: float) -> PatternLedger:

@@ -25,6 +25,7 @@ from swarmctl.bridge.orders import Standing
 from swarmctl.bridge.rig import Rig, read_rig
 from swarmctl.bridge.supervisor.audit import AuditLog
 from swarmctl.bridge.supervisor.criteria import Pace, Trip
+from swarmctl.bridge.supervisor.doses import DoseMemory, dose_path
 from swarmctl.bridge.supervisor.guarded import GuardedOutput
 from swarmctl.bridge.supervisor.interlock_reader import InterlockReader
 from swarmctl.bridge.supervisor.loop_link import LoopLink
@@ -100,7 +101,7 @@ def _serve(link: LoopLink, rig_path: Path, audit_path: Path, priority: str) -> N
     with contextlib.ExitStack() as stack:
         audit = AuditLog(audit_path, wake)
         stack.callback(audit.close)
-        machine = _machine(rig, audit, link, wake)
+        machine = _machine(rig, rig_path, audit, link, wake)
         audit.record(
             "open",
             rig=rig.name,
@@ -116,7 +117,9 @@ def _serve(link: LoopLink, rig_path: Path, audit_path: Path, priority: str) -> N
         service.run(woken)
 
 
-def _machine(rig: Rig, audit: AuditLog, link: LoopLink, wake: Callable[[], None]) -> StateMachine:
+def _machine(
+    rig: Rig, path: Path, audit: AuditLog, link: LoopLink, wake: Callable[[], None]
+) -> StateMachine:
     spec = rig.camera.build().spec
     now = time.monotonic()
     outputs = {
@@ -124,7 +127,9 @@ def _machine(rig: Rig, audit: AuditLog, link: LoopLink, wake: Callable[[], None]
         for entry in rig.outputs
     }
     reader = InterlockReader(rig.interlock.build()) if rig.interlock is not None else None
-    return StateMachine(rig, outputs, reader, Pace(spec.period, spec.exposure), audit, link.say)
+    doses = DoseMemory(dose_path(path), outputs, now)
+    pace = Pace(spec.period, spec.exposure)
+    return StateMachine(rig, outputs, reader, doses, pace, audit, link.say)
 
 
 @final
@@ -156,7 +161,13 @@ class Service:
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
             selectors.DefaultSelector() as selector,
         ):
-            listener.bind(answer_address(self._rig))
+            try:
+                listener.bind(answer_address(self._rig))
+            except OSError as error:
+                # A file system without locks lets a second one come as far as here.
+                raise ArmingError(
+                    f"{self._rig}: another supervisor answers for this rig; two cannot own it."
+                ) from error
             listener.listen()
             listener.setblocking(False)
             for source in (self._link.connection, woken, listener):
@@ -182,7 +193,7 @@ class Service:
         now = time.monotonic()
         while self._stops:
             name, when = self._stops.pop(0)
-            machine.trip(Trip(f"emergency stop: signal {name}", when), now)
+            machine.trip(Trip(f"emergency stop: signal {name}", when, stop=True), now)
         if not link.ended:
             self._hear(now, link.connection in ready)
             if link.ended:

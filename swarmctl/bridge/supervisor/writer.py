@@ -126,7 +126,7 @@ class OutputWriter:
                 issued = self._write(payload)
             else:
                 self.device.safe()
-        except Exception as raised:  # a driver that raises what it should not is a fault, too
+        except BaseException as raised:  # even SystemExit: this thread has to go on
             error = str(raised) if isinstance(raised, DeviceError) else repr(raised)
             error = error or type(raised).__name__
         self._done.append(Done(job, number, issued, time.monotonic(), error))

@@ -69,9 +69,8 @@ class MicroscopePlant(Plant):
         return found
 
     def arm(self, operator: str) -> None:
-        """Arm the outputs, unless they are; a spot is looked for in the image before."""
-        if self.engine.gatekeeper.report().standing is Standing.CONFIGURED:
-            self.engine.arm(operator)
+        """Arm the outputs, anew if they are; a spot is looked for in the image before."""
+        self.engine.arm(operator)
         self.engine.dry = False
 
     def reset(self, seed: int) -> SwarmState:

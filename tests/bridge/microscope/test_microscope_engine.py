@@ -45,7 +45,10 @@ class Bench:
         self.records: list = []  # type: ignore[type-arg]
         rig = toy.write_rig(folder, steering)
         observer = options.pop("observer", self.records.append)
-        parts = Parts(None, self.camera, self.gate, toy.calibration(), observer, self.lab.clock)
+        parts = Parts(
+            None, self.camera, self.gate, toy.calibration(), observer, self.lab.clock,
+            options.pop("stopped", None),
+        )  # fmt: skip
         options = {"dry_steps": 0, "colloids_least": count, **options}
         self.engine = MicroscopeEngine(world, interval, parts=parts, rig=rig, **options)
         self.engine.open()
@@ -229,6 +232,75 @@ def test_heartbeats_come_from_the_waiting_loop(toy, tmp_path) -> None:  # type: 
     with pytest.raises(SwarmctlError, match="after a fault"):
         bench.engine.step(command(1.0, 0.0))
     with pytest.raises(ArmingError, match="clear and arm"):
+        bench.engine.reset(0)
+
+
+def test_a_camera_that_gives_the_same_picture_again_and_again_is_frozen(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Although its numbers and times go on."""
+    bench = Bench(toy, tmp_path)
+    bench.engine.reset(0)
+    assert bench.engine.step(command(1.0, 0.0)).status.fault is None
+    bench.camera.frozen = bench.lab.frame()
+    frozen = bench.lab.number
+    assert "same in every pixel" in (bench.engine.step(command(1.0, 0.0)).status.fault or "")
+    assert bench.lab.number - frozen <= 4
+    assert bench.gate.standing is Standing.FAULT
+
+
+def test_who_calls_no_step_for_long_is_told_what_to_do(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    bench = Bench(toy, tmp_path)
+    bench.engine.reset(0)
+    bench.engine.step(command(1.0, 0.0))
+    bench.lab.time += 0.5  # a program is compiled
+    bench.gate.standing, bench.gate.fault = Standing.FAULT, "the loop is silent"
+    fault = bench.engine.step(command(1.0, 0.0)).status.fault or ""
+    assert "the loop is silent" in fault
+    assert "no step for 0.50 s, and 0.1 s are allowed" in fault
+    assert "call stop() before" in fault
+
+
+def test_a_person_can_stop_it_between_two_frames(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    pressed: list[int] = []
+    bench = Bench(toy, tmp_path, interval=1.0, stopped=lambda: bool(pressed))
+    bench.engine.reset(0)
+    assert bench.engine.step(command(1.0, 0.0)).status.fault is None
+    pressed.append(1)
+    frames = bench.lab.number
+    result = bench.engine.step(command(1.0, 0.0))
+    assert "emergency stop" in (result.status.fault or "")
+    assert bench.lab.number - frames == 1
+    assert bench.gate.standing is Standing.FAULT
+
+
+def test_a_person_can_stop_it_while_spots_are_looked_for(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    pressed: list[int] = []
+    bench = Bench(toy, tmp_path, stopped=lambda: bool(pressed))
+    bench.gate.standing = Standing.CONFIGURED
+    calibration = toy.calibration(bench.engine.rig.hardware_digest)
+    bench.engine._calibration = calibration
+    send = bench.gate.send
+
+    def press(order) -> None:  # type: ignore[no-untyped-def]
+        send(order)
+        if len(order.outputs["light"]):
+            pressed.append(1)
+
+    bench.gate.send = press
+    with pytest.raises(ArmingError, match="emergency stop"):
+        bench.engine.arm("Ada")
+    assert bench.gate.standing is Standing.FAULT
+
+
+def test_nothing_stays_armed_for_probing_if_the_spots_cannot_be_looked_for(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    bench = Bench(toy, tmp_path)
+    bench.gate.standing = Standing.CONFIGURED
+    calibration = toy.calibration(bench.engine.rig.hardware_digest)
+    bench.engine._calibration = calibration
+    bench.camera.dead = True
+    with pytest.raises(DeviceTimeoutError):
+        bench.engine.arm("Ada")
+    assert bench.gate.standing is Standing.CONFIGURED
+    with pytest.raises(ArmingError, match="a person has to arm"):
         bench.engine.reset(0)
 
 

@@ -182,6 +182,7 @@ class ToyCamera(Camera):
         self.started = self.dead = False
         self.skip = 0
         self.closed = 0
+        self.frozen: np.ndarray | None = None
 
     def connect(self, mock: bool = False) -> None:
         pass
@@ -199,7 +200,7 @@ class ToyCamera(Camera):
         exposed = (math.floor(lab.time / period) + 1 + self.skip) * period
         self.skip = 0
         lab.advance(exposed)
-        frame = lab.frame()
+        frame = lab.frame() if self.frozen is None else self.frozen
         lab.log.append((exposed, lab.position.copy(), lab.angle.copy()))
         lab.advance(exposed + READOUT)
         return Shot(frame, lab.number, exposed, lab.time)
@@ -230,10 +231,13 @@ class ToyGate(Gatekeeper):
         self.standing = Standing.CONFIGURED
 
     def arm(self, operator: str, evidence: Evidence | None) -> None:
+        if self.standing is Standing.FAULT:
+            raise ArmingError(f"FAULT: {self.fault}.")
         error = None if evidence is None else evidence.spot_error
         if error is not None and not error <= evidence.spot_error_max:
+            self.standing = Standing.CONFIGURED
             raise ArmingError(f"a spot lies {error} px off.")
-        self.events.append(f"arm {operator}")
+        self.events.append(f"arm {operator}" + " for probing" * (evidence is None))
         self.standing, self.evidence = Standing.ARMED, evidence
 
     def activate(self) -> None:

@@ -1,7 +1,8 @@
 """Devices that write what they are told to a file, with the time, and fail when a file says so.
 
 A supervisor in another process uses them by `driver = ".../file_devices.py:FileValues"`. A fault of
-the device NAME is a file NAME.hang, NAME.error, NAME.deaf (only `safe` fails) or NAME.open.
+the device NAME is a file NAME.hang, NAME.error, NAME.deaf (only `safe` fails), NAME.exit or
+NAME.open.
 """
 
 import json
@@ -41,6 +42,8 @@ class Journal:
                 time.sleep(0.005)
         if self.there("error"):
             raise DeviceError(f"{self.path.stem} answers ERROR")
+        if self.there("exit"):
+            raise SystemExit
         if what == "safe" and self.there("deaf"):
             raise DeviceError(f"{self.path.stem} does not become safe")
         with self.path.open("a") as file:

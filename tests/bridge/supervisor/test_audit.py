@@ -6,11 +6,13 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from swarmctl.bridge.orders import Spots, Values
+from swarmctl.bridge.supervisor import audit
 from swarmctl.bridge.supervisor.audit import AuditLog, read_audit
 from swarmctl.core.errors import RecordError
 
@@ -113,6 +115,29 @@ assert log.error == ""
     assert written[-1] == 4
     assert len(written) + missing[0] == 5
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 300
+
+
+def test_a_disk_that_does_not_return_is_said(tmp_path, monkeypatch):
+    returns, said = threading.Event(), []
+    write_all = audit.write_all
+
+    def hang(handle, data):
+        returns.wait(10)
+        write_all(handle, data)
+
+    monkeypatch.setattr(audit, "write_all", hang)
+    log = AuditLog(tmp_path / "audit.jsonl", lambda: said.append(1))
+    log.record("order", number=0)
+    while log._writing is None:
+        time.sleep(0.001)
+    log.look(log._writing + 1.0)
+    assert log.error == ""
+    log.look(log._writing + 3.0)
+    assert "has not taken a record for 3.0 s" in log.error
+    assert said
+    returns.set()
+    log.close()
+    assert [record["number"] for record in read_audit(log.path).records] == [0]
 
 
 def test_what_cannot_be_written_is_an_error_not_a_hole(tmp_path):

@@ -211,6 +211,7 @@ def test_what_may_last_for_ever_is_never_cut():
         {"power": np.array([1.0, np.nan])},
         {"power": np.array([1.0, np.inf])},
         {"radius": np.array([1.0, 0.0])},
+        {"radius": np.array([1.0, 1e-200])},  # whose square is 0
         {"position": np.zeros((3, 2))},
         {"colloid": np.zeros(3, np.int64)},
         {"half": np.array([np.inf, 0.0])},
@@ -230,6 +231,7 @@ def test_limits_that_do_not_fit_the_device_are_refused():
     for limits, spec, why in (
         (LIMITS, replace(SPEC, shape=None), "needs a shape"),
         (replace(LIMITS, cell=1), large, "take larger ones"),
+        (replace(LIMITS, spots_max=10**6), SPEC, "spots_max is at most"),
         (replace(LIMITS, duty_max=0.05), SPEC, "Lengthen the window"),
         (LIMITS, replace(SPEC, channels=(Channel("a", "mW", 0, 4, 1),)), "safe value of light"),
     ):

@@ -6,7 +6,9 @@ import pytest
 
 from swarmctl.bridge.orders import Report, Standing
 from swarmctl.bridge.supervisor.loop_link import LoopLink
+from swarmctl.bridge.supervisor.ownership import answer_address
 from swarmctl.bridge.supervisor.process import FAILURES_MAX, Service
+from swarmctl.core.errors import ArmingError
 
 
 class Broken:
@@ -37,6 +39,13 @@ def serve(machine, path):
     woken, waker = socket.socketpair()
     with ours, theirs, woken, waker:
         Service(machine, LoopLink(ours), path).run(woken)
+
+
+def test_a_second_supervisor_is_kept_out_even_without_locks(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
+        first.bind(answer_address(tmp_path / "rig.toml"))
+        with pytest.raises(ArmingError, match="another supervisor answers"):
+            serve(Broken(failures=0), tmp_path / "rig.toml")
 
 
 def test_a_mistake_is_told_to_the_machine_which_goes_on_to_its_end(tmp_path):

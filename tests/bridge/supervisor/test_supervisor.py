@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from swarmctl.bridge.orders import Spots, Standing, Values
+from swarmctl.bridge.rig import read_rig
+from swarmctl.bridge.supervisor.messages import order_message
+from swarmctl.bridge.supervisor.wire import Message
 from swarmctl.core.errors import ArmingError, ConfigError, SupervisorLostError
 
 SLOW = 'silence = "2 s"\nexpiry = "2 s"\nframe_periods = 40'
@@ -232,6 +235,34 @@ def test_a_rig_that_does_not_fit_its_devices_is_refused_before_anything_is_conne
     with pytest.raises(ConfigError, match="power_max"):
         client.open()
     assert not (bench.folder / "coils.log").exists()
+
+
+def test_closing_while_outputs_act_is_no_fault_and_obeys_nothing_more(bench):
+    client = bench.start(coils='duration = "0.25 s"')
+    bench.drive(0.1)
+    late = order_message(bench.order())
+    ask = client._ask
+
+    def ask_and_send(verb, timeout, **fields):
+        client._say(Message("request", {"verb": verb, "id": 0}))
+        client._say(late)
+        return ask(verb, timeout, **fields)
+
+    client._ask = ask_and_send
+    client.close()
+    assert not bench.records("fault")
+    assert bench.records("order")[-1]["number"] == bench.number
+    assert bench.records("order")[-1]["limited"]["light"] == "not sent: the hardware is ARMED"
+    assert bench.journal("light")[-1][1:] == ("disconnect", 0)
+
+
+@pytest.mark.parametrize("reason", ["true", "1", "'  '"])
+def test_a_rig_without_interlock_says_why_in_words(bench, reason):
+    bench.write_rig()
+    text = bench.rig.read_text().replace('"files burn nobody"', reason)
+    bench.rig.write_text(text)
+    with pytest.raises(ConfigError, match=r"in words|say why it is safe"):
+        read_rig(bench.rig)
 
 
 def test_an_unknown_output_is_a_word_that_makes_no_sense(bench):
