@@ -15,6 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from swarmctl.core.statistics import interval_text
 from swarmctl.training.configs import StudyConfig
 from swarmctl.training.study import StudyRow, judge, study
 
@@ -121,24 +122,21 @@ def block(name: str, data: dict[str, Any]) -> str:
 
 def verdict(data: dict[str, Any]) -> str:
     """Who wins, by the rule of `study`."""
-
-    def interval(values: list[float | None]) -> tuple[float, float, float]:
-        mean, low, high = (math.nan if value is None else value for value in values)
-        return mean, low, high
-
     return judge(
         tuple(
-            StudyRow(role, row["label"], interval(row["return"]), interval(row["measure"]))
+            StudyRow(role, row["label"], _limits(row["return"]), _limits(row["measure"]))
             for role, row in data["agents"].items()
         )
     )
 
 
 def number(row: dict[str, Any], what: str = "return") -> str:
-    mean, low, high = row[what]
-    if low is None:
-        return f"{mean:.4g}"
-    return f"{mean:.4g} [{low:.4g}, {high:.4g}]"
+    return interval_text(*_limits(row[what]))
+
+
+def _limits(values: list[float | None]) -> tuple[float, float, float]:
+    mean, low, high = (math.nan if value is None else value for value in values)
+    return mean, low, high
 
 
 if __name__ == "__main__":

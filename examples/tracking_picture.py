@@ -28,6 +28,8 @@ from swarmctl.optics.optics_config import (
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "images" / "tracking.png"
 WIDTH, HEIGHT, PIXEL = 360, 280, 0.2
+RIM = 7.0
+"""Radius of the circles, in px."""
 
 
 def swarm(count, gap, seed):
@@ -78,18 +80,17 @@ def main(target):
         seen = np.isfinite(found.direction_error)
         for axial in (False, True):
             shown = seen & (found.axial == axial)
-            along = 14 * found.direction[shown]
-            axes.quiver(
-                x[shown],
-                y[shown],
-                *along.T,
-                angles="xy",
-                scale_units="xy",
-                scale=1,
-                color="tab:orange",
-                pivot="mid" if axial else "tail",
-                **({"headwidth": 0, "headlength": 0, "headaxislength": 0} if axial else {}),
-            )
+            along = found.direction[shown].T
+            # From the rim outwards, so that what was found stays in view.
+            for side in (1, -1) if axial else (1,):
+                reach = side * np.array([[RIM], [RIM + 6.0]])
+                axes.plot(
+                    x[shown] + reach * along[0],
+                    y[shown] + reach * along[1],
+                    color="tab:orange",
+                    lw=1.6,
+                )
+        axes.set(xlim=(-0.5, WIDTH - 0.5), ylim=(HEIGHT - 0.5, -0.5))
         axes.set(title=f"{title}: {len(found)} of 60 found", xlabel="x, px", ylabel="y, px")
     figure.savefig(target, dpi=110)
     print(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +35,23 @@ def t_interval(values: np.ndarray | Sequence[float]) -> tuple[float, float, floa
     factor = float(_T95[count - 2]) if count - 2 < len(_T95) else 1.96 + 2.4 / (count - 1)
     half = factor * float(values.std(ddof=1)) / count**0.5
     return mean, mean - half, mean + half
+
+
+def interval_text(mean: float, low: float, high: float) -> str:
+    """Text of a mean and its interval; the last decimal is at most a third of the half-width.
+
+    The mean alone, if there is no interval: limits that are NaN.
+
+    >>> interval_text(4.5823, 4.5624, 4.6021)
+    '4.582 [4.562, 4.602]'
+    >>> interval_text(61.3, 58.3, 64.29)
+    '61.3 [58.3, 64.3]'
+    """
+    half = (high - low) / 2
+    if not half > 0:
+        return f"{mean:.4g}" if math.isnan(half) else f"{mean:.4g} [{low:.4g}, {high:.4g}]"
+    digits = max(0, -math.floor(math.log10(half / 3)))
+    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def bootstrap_interval(

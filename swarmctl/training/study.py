@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from swarmctl.core.errors import RunFolderError
-from swarmctl.core.statistics import bootstrap_interval, t_interval
+from swarmctl.core.statistics import bootstrap_interval, interval_text, t_interval
 from swarmctl.envs.functional import SwarmEnv
 from swarmctl.records.arrays import write_json_atomic
 from swarmctl.records.provenance import versions
@@ -283,14 +283,9 @@ def format_study(found: StudyResult) -> str:
     width = max(len(row.label) for row in found.rows)
     lines = [f"{'':{width}}  {'return [95 %]':26}  {found.measure_name} [95 %]"]
     lines += [
-        f"{row.label:{width}}  {_interval(row.reward):26}  {_interval(row.measure)}"
+        f"{row.label:{width}}  {interval_text(*row.reward):26}  {interval_text(*row.measure)}"
         for row in found.rows
     ]
     lines += ["", found.verdict, f"{found.seconds:.0f} s of training. Look at:"]
     lines += [f"  {name:10} {path}" for name, path in found.files.items()]
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _interval(value: Interval) -> str:
-    mean, low, high = value
-    return f"{mean:.4g} [{low:.4g}, {high:.4g}]"

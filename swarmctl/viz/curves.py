@@ -19,7 +19,12 @@ from swarmctl.viz.files import save_figure
 
 CURVE_COLOURS = ("#0072b2", "#e8590c", "#009e73", "#a4458f", "#7a5230", "#56b4e9")
 _REFERENCE_COLOURS = ("#77838d", "#b8860b", "#1d2730", "#8a5a83", "#3f7f5f", "#a05a3c")
-_REFERENCE_DASHES: tuple[Any, ...] = ((0, (1.2, 1.6)), (0, (5, 2)), (0, (6, 1.6, 1.2, 1.6)))
+_REFERENCE_DASHES: tuple[Any, ...] = (
+    (0, (1.2, 1.6)),
+    (0, (5, 2)),
+    (0, (6, 1.6, 1.2, 1.6)),
+    (0, (2.5, 1.2)),
+)
 
 
 def short_number(value: float) -> str:
@@ -91,7 +96,7 @@ def learning_curve(
             centre,
             color=colour,
             lw=1.5,
-            ls=_REFERENCE_DASHES[index % 3],
+            ls=_REFERENCE_DASHES[index % len(_REFERENCE_DASHES)],
             label=_wrapped(label),
             zorder=3,
         )

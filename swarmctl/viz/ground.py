@@ -76,7 +76,8 @@ def draw_field(axes: Axes, scene: Scene, samples: int = 240) -> ColourScale | No
     )
     if scene.field_range is None and np.ptp(np.clip(values, low, high)) > 0:
         levels = np.linspace(low, high, 9)[1:-1]
-        axes.contour(x, y, values, levels=levels, colors="#ffffff", linewidths=0.7, alpha=0.75)
+        # Below flows and walls.
+        axes.contour(x, y, values, levels, colors="#ffffff", linewidths=0.7, alpha=0.75, zorder=0.5)
     return scale
 
 

@@ -21,6 +21,8 @@ from swarmctl.core.extras import import_extra
 T = TypeVar("T")
 EXTRA = "lab"
 """The extra that brings what drivers of this package need."""
+SERIAL, VISA = "Serial ports", "VISA resources on local buses"
+ADAPTERS = "Micro-Manager's adapters"
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,14 @@ class Listing:
                 missing += f': pip install "swarmctl[{line.extra}]"'
             yield f"  {line.name:{width}}  {line.role:9}  {line.summary}{missing}"
         for title, rows in (
-            ("Serial ports", self.serial_ports),
-            ("VISA resources on local buses", self.visa_resources),
-            ("Micro-Manager's adapters", self.adapters),
+            (SERIAL, self.serial_ports),
+            (VISA, self.visa_resources),
+            (ADAPTERS, self.adapters),
         ):
-            yield from _section(title, rows) if rows else (f"{title}: none found",)
+            if rows:
+                yield from _section(title, rows)
+            elif not any(note.startswith(title) for note in self.notes):
+                yield f"{title}: none found"
         if self.adapter_devices:
             yield from _section("Devices of the adapter", self.adapter_devices)
         if self.cfg_devices:
@@ -111,9 +116,9 @@ def list_devices(cfg: Path | None = None, adapter: str = "") -> Listing:
     notes: list[str] = []
     return Listing(
         drivers=tuple(driver_lines()),
-        serial_ports=_try("serial ports", serial_ports, notes),
-        visa_resources=_try("VISA resources", visa_resources, notes),
-        adapters=_try("Micro-Manager's adapters", adapters, notes),
+        serial_ports=_try(SERIAL, serial_ports, notes),
+        visa_resources=_try(VISA, visa_resources, notes),
+        adapters=_try(ADAPTERS, adapters, notes),
         adapter_devices=adapter_devices(adapter) if adapter else (),
         cfg_devices=() if cfg is None else cfg_devices(cfg),
         notes=tuple(notes),

@@ -44,9 +44,9 @@ def test_a_package_that_is_missing_is_said_with_the_extra_that_brings_it(
     assert not {line.name: line for line in found.drivers}["serial"].installed
     text = found.text()
     assert 'by lines; needs serial: pip install "swarmctl[lab]"' in text
-    assert "Serial ports: none found" in text
+    assert "none found" not in text  # of what could not be looked for
     assert "  GPIB0::1::INSTR  gpib" in text
-    assert "serial ports were not looked for" in text
+    assert "Serial ports were not looked for" in text
     assert "Micro-Manager's adapters cannot be listed (ZeroDivisionError" in text
 
 
