@@ -338,15 +338,14 @@ def _result(response: Response, state: _State, unidentified: Mapping[str, str]) 
     count = int(s.colloid.max()) + 1
     size, own = len(names) + len(NOISE), np.arange(len(names))
     found, expected = noise_scores(state.ways.residual, state.ways.spectrum, state.ways.noise)
-    slopes = zip(
-        _turn_slopes(response, state, names), _turn_noise_slopes(response, state), strict=True
-    )
+    gains, noises = _turn_slopes(response, state, names), _turn_noise_slopes(response, state)
+    value, variance = (np.concatenate(pair, 1) for pair in zip(gains, noises, strict=True))
     both = np.concatenate([own, len(names) + np.array([2, 3])])
     score, information = np.zeros((count, size)), np.zeros((count, size, size))
     for place, (part, known) in (
         (own, _way_parts(state.ways, _way_slopes(response, state, names))),
         (len(names) + np.array([0, 1]), (found, expected)),
-        (both, _turn_parts(state.turns, tuple(np.concatenate(pair, 1) for pair in slopes))),
+        (both, _turn_parts(state.turns, (value, variance))),
     ):
         score[:, place] += by_colloid(part, s.colloid, count)
         information[:, place[:, None], place] += by_colloid(known, s.colloid, count)
