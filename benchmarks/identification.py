@@ -6,7 +6,8 @@ Every laboratory is simulated with numbers of its own (gains, diffusion, drift, 
 localisation, lost tracks), recorded for 2 to 4 minutes at 10 Hz with 20 to 40 colloids under random
 commands, and fitted. With 100 laboratories a coverage of 95 % comes out between 90 and 98 % in 95
 of 100 repetitions. `--keep` leaves the rows of other cases in the JSON file as they are, `--plot`
-draws them all.
+draws them all. `--resume FOLDER` keeps every fit there, and goes on where the last run stopped; use
+a new folder when the code has changed.
 """
 
 from __future__ import annotations
@@ -36,25 +37,50 @@ def fitted(job: tuple[Trajectory, float]) -> SpeciesFit:
     return identify(trajectory, Options(commands="requested"), radius=[radius]).species[0]
 
 
-def case(name: str, count: int, seed: int, workers: int) -> tuple[list[dict[str, Any]], float]:
-    """Truth and fit of the laboratories of a case, and the seconds that a fit took on average."""
+def case(
+    name: str, count: int, seed: int, workers: int, done: Path | None
+) -> tuple[list[dict[str, Any]], float]:
+    """Truth and fit of the laboratories of a case, and the seconds that a fit took on average.
+
+    `done` is a file of one line per laboratory; those that it has are not fitted again.
+    """
     from swarmctl.testing.hidden_labs import LIGHT, HiddenLabs, record_labs
 
     labs = HiddenLabs(randomise=LIGHT, light=True) if name == "light" else HiddenLabs()
-    found, seconds = [], 0.0
+    found, fresh, seconds = finished(done, name, seed)[:count], 0, 0.0
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for begin in range(0, count, BATCH):
-            truths, recordings = record_labs(labs, min(BATCH, count - begin), seed + begin)
+        while len(found) < count:
+            # Batches are whole, so that a laboratory does not depend on how many are asked for.
+            begin = len(found) // BATCH * BATCH
+            truths, recordings = record_labs(labs, BATCH, seed + begin)
             if name == "heading not seen":
                 recordings = [
                     dataclasses.replace(r, oriented=np.zeros_like(r.present)) for r in recordings
                 ]
+            own = slice(len(found) - begin, count - begin)
             started = time.perf_counter()
-            fits = list(pool.map(fitted, [(r, labs.radius) for r in recordings]))
+            jobs = [(recording, labs.radius) for recording in recordings[own]]
+            for truth, fit in zip(truths[own], pool.map(fitted, jobs), strict=True):
+                intervals = {q: [fit[q].value, fit[q].low, fit[q].high] for q in truth}
+                lab = {"case": name, "seed": seed, "truth": truth, "fit": intervals}
+                found.append(lab)
+                fresh += 1
+                if done is not None:
+                    with done.open("a") as file:
+                        file.write(json.dumps(lab) + "\n")
             seconds += time.perf_counter() - started
-            found += [{"truth": t, "fit": f} for t, f in zip(truths, fits, strict=True)]
             print(f"{name}: {len(found)} of {count}", flush=True)
-    return found, seconds / count
+    return found, seconds / max(fresh, 1)
+
+
+def finished(done: Path | None, name: str, seed: int) -> list[dict[str, Any]]:
+    """Laboratories that an earlier run has fitted, in their order."""
+    if done is None or not done.exists():
+        return []
+    found = [json.loads(line) for line in done.read_text().splitlines()]
+    if any((lab["case"], lab["seed"]) != (name, seed) for lab in found):
+        raise SystemExit(f"{done}: of another seed; give another folder with --resume.")
+    return found
 
 
 def rows(name: str, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -63,14 +89,13 @@ def rows(name: str, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for quantity in found[0]["truth"]:
         held, off, errors, missing = [], [], [], 0
         for lab in found:
-            q, truth = lab["fit"][quantity], lab["truth"][quantity]
-            if q.value is None:
+            (value, low, high), truth = lab["fit"][quantity], lab["truth"][quantity]
+            if value is None:
                 missing += 1
                 continue
-            held.append(q.low <= truth <= q.high)
-            half = (q.high - q.low) / 2
-            off.append((q.value - truth) / half)
-            errors.append(abs(q.value - truth) / abs(truth))
+            held.append(low <= truth <= high)
+            off.append(2 * (value - truth) / (high - low))
+            errors.append(abs(value - truth) / abs(truth))
         if not held:
             continue
         result.append(
@@ -123,13 +148,17 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--cases", nargs="*", default=CASES, choices=CASES)
     options.add_argument("--workers", type=int, default=1, help="processes that fit")
+    options.add_argument("--resume", type=Path, help="folder of what is done already")
     options.add_argument("--keep", action="store_true", help="keep the JSON's other cases")
     options.add_argument("--plot", type=Path, help="draw the coverage here")
     given = options.parse_args()
     table = kept(given.json, given.cases) if given.keep else []
+    if given.resume is not None:
+        given.resume.mkdir(parents=True, exist_ok=True)
     for name in given.cases:
+        done = given.resume and given.resume / f"{name.replace(' ', '-')}.jsonl"
         started = time.perf_counter()
-        found, each = case(name, given.labs, given.seed, given.workers)
+        found, each = case(name, given.labs, given.seed, given.workers, done)
         whole = time.perf_counter() - started
         print(f"{name}: {whole:.0f} s, {each:.2f} s a fit with {given.workers} processes")
         table += rows(name, found)

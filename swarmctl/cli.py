@@ -33,7 +33,7 @@ VERBS: dict[str, tuple[type[Any], str]] = {
 
 LAB_VERBS: dict[str, tuple[str, str]] = {
     "devices": ("swarmctl.lab.configs:DevicesConfig", "swarmctl.lab.devices:devices"),
-    "check": ("swarmctl.lab.check:CheckRigConfig", "swarmctl.lab.check:check_rig"),
+    "check": ("swarmctl.lab.configs:CheckRigConfig", "swarmctl.lab.check:check_rig"),
     "calibrate": (
         "swarmctl.lab.calibrate_config:CalibrateConfig",
         "swarmctl.lab.calibrate:calibrate",
@@ -41,7 +41,7 @@ LAB_VERBS: dict[str, tuple[str, str]] = {
     "demo": ("swarmctl.lab.configs:LabDemoConfig", "swarmctl.lab.demo:demo"),
     "record": ("swarmctl.lab.configs:RecordConfig", "swarmctl.lab.record:record"),
     "replay": ("swarmctl.lab.replay_config:ReplayConfig", "swarmctl.lab.replay:replay"),
-    "fit": ("swarmctl.lab.fit:FitConfig", "swarmctl.lab.fit:fit"),
+    "fit": ("swarmctl.lab.configs:FitConfig", "swarmctl.lab.fit:fit"),
     "run": ("swarmctl.lab.configs:RunConfig", "swarmctl.lab.run:run"),
     "stop": ("swarmctl.lab.configs:StopConfig", "swarmctl.lab.stop:stop"),
 }

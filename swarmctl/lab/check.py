@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -25,29 +24,17 @@ from swarmctl.bridge.orders import Standing
 from swarmctl.bridge.rig import OutputEntry, Rig, read_rig
 from swarmctl.bridge.supervisor.limits import PatternLimits
 from swarmctl.bridge.vision.frames import saturated_share
-from swarmctl.core.config import key
-from swarmctl.core.errors import ConfigError, SwarmctlError
+from swarmctl.core.errors import SwarmctlError
 from swarmctl.core.spec import EngineSpec
 from swarmctl.core.world import Box, GlobalField, Species, World
+from swarmctl.lab.configs import CheckRigConfig
+
+__all__ = ["CheckRigConfig", "Finding", "RigReport", "check_rig"]
 
 T = TypeVar("T")
 
 _SATURATED = 0.001
 _SLOW = 0.8  # of a period
-
-
-@dataclass(frozen=True)
-class CheckRigConfig:
-    """Look at a rig without any light: file, devices, camera, detector, calibration, limits."""
-
-    rig: Path = key(Path("rig.toml"), "the rig file", positional=True)
-    frames: int = key(60, "frames that are watched")
-    hours: float = key(1.0, "length of a recording for which there has to be room")
-    radius: float = key(1.0, "of a colloid", "um")
-
-    def __post_init__(self) -> None:
-        if self.frames < 10 or not self.hours >= 0:
-            raise ConfigError("check: at least 10 frames, and hours from 0 on.")
 
 
 @dataclass(frozen=True)

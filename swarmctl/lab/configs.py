@@ -29,6 +29,21 @@ class DevicesConfig:
 
 
 @dataclass(frozen=True)
+class CheckRigConfig:
+    """Look at a rig without any light: file, devices, camera, detector, calibration, limits."""
+
+    rig: Path = key(Path("rig.toml"), "the rig file", positional=True)
+    frames: int = key(60, "frames that are watched")
+    hours: float = key(1.0, "length of a recording for which there has to be room")
+    radius: float = key(1.0, "of a colloid", "um")
+
+    def __post_init__(self) -> None:
+        _as_paths(self, "rig")
+        if self.frames < 10 or not self.hours >= 0:
+            raise ConfigError("check: at least 10 frames, and hours from 0 on.")
+
+
+@dataclass(frozen=True)
 class StopConfig:
     """Emergency stop: bring every output of a running rig to its safe value."""
 
@@ -61,6 +76,27 @@ class RecordConfig:
         require_positive("lab record", seconds=self.seconds)
         if not self.scenario:
             raise ConfigError("lab record: which scenario? It says how many colloids, and limits.")
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Identify a laboratory from a recording."""
+
+    recording: str = key(
+        "", "a trajectory (.h5md), or the folder of a run that has one", positional=True
+    )
+    out: Path = key(Path("runs/fit"), "folder for identified.toml, world.toml, randomise.toml")
+    world: str = key("", "world file to put the numbers into; that of the recording if left out")
+    commands: Literal["applied", "requested"] = key(
+        "applied", "which commands: as done after limits, or as asked for"
+    )
+    longest_delay: float = key(1.0, "delays are looked for up to it", "s")
+    nearest: float = key(0.0, "leave out colloids that have another one so near; 0: nobody", "um")
+    saturation: Literal["sharp", "smooth"] = key("sharp", "how the speed saturates with power")
+    overwrite: bool = key(False, "replace what is in `out`")
+
+    def __post_init__(self) -> None:
+        _as_paths(self, "out")
 
 
 @dataclass(frozen=True)

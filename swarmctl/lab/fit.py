@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from swarmctl.core.config import dump_toml, key, to_dict
+from swarmctl.core.config import dump_toml, to_dict
 from swarmctl.core.errors import ConfigError
 from swarmctl.core.world import World
+from swarmctl.lab.configs import FitConfig
 from swarmctl.lab.identified import Identified
 from swarmctl.lab.identify import Options, identify
 from swarmctl.physics.stiffness import check_stiffness
@@ -19,31 +20,11 @@ from swarmctl.records.trajectory import Trajectory, read_trajectory
 from swarmctl.training.experiment import load_experiment
 from swarmctl.training.world_file import Run, Simulation, load_simulation
 
+__all__ = ["FitConfig", "FitResult", "fit"]
+
 RESULT, WORLD, RANDOMISE = "identified.toml", "world.toml", "randomise.toml"
 """What `fit` writes into its folder."""
 HALVINGS = 12
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """Identify a laboratory from a recording."""
-
-    recording: str = key(
-        "", "a trajectory (.h5md), or the folder of a run that has one", positional=True
-    )
-    out: Path = key(Path("runs/fit"), "folder for identified.toml, world.toml, randomise.toml")
-    world: str = key("", "world file to put the numbers into; that of the recording if left out")
-    commands: Literal["applied", "requested"] = key(
-        "applied", "which commands: as done after limits, or as asked for"
-    )
-    longest_delay: float = key(1.0, "delays are looked for up to it", "s")
-    nearest: float = key(0.0, "leave out colloids that have another one so near; 0: nobody", "um")
-    saturation: Literal["sharp", "smooth"] = key("sharp", "how the speed saturates with power")
-    overwrite: bool = key(False, "replace what is in `out`")
-
-    def __post_init__(self) -> None:
-        if isinstance(self.out, str):
-            object.__setattr__(self, "out", Path(self.out))
 
 
 @dataclass(frozen=True)

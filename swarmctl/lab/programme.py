@@ -31,23 +31,25 @@ class Programme:
 
 @dataclass(frozen=True)
 class Moments:
-    """Where in a programme some moments fall: index of the piece, slot, and time into it; [...]."""
+    """Where in a programme of N slots some moments fall [...]: N times the index of the piece plus
+    the slot, and the time into the piece.
+    """
 
-    piece: np.ndarray
-    slot: np.ndarray
+    place: np.ndarray
     since: Floats
 
 
-def moments(edge: Floats, slot: np.ndarray, time: Floats) -> Moments:
+def moments(edge: Floats, slots: int, slot: np.ndarray, time: Floats) -> Moments:
     """Locate `time` [...] s among edges; outside of them it counts as the first or last edge."""
     inside = np.clip(time, edge[0], edge[-1])
     piece = np.clip(np.searchsorted(edge, inside, side="right") - 1, 0, len(edge) - 2)
-    return Moments(piece, np.broadcast_to(slot, piece.shape), inside - edge[piece])
+    return Moments(piece * slots + slot, inside - edge[piece])
 
 
 def integral_at(programme: Programme, integral: Floats, where: Moments) -> Floats:
     """∫ value dt up to some moments, [...]; `integral` is that of the programme."""
-    start = integral[where.piece, where.slot]
-    slope = programme.value[where.piece, where.slot]
-    since = where.since.reshape(where.since.shape + (1,) * (slope.ndim - where.since.ndim))
-    return start + slope * since
+    rest = programme.value.shape[2:]
+    start = np.take(integral.reshape(-1, *rest), where.place, axis=0)
+    slope = np.take(programme.value.reshape(-1, *rest), where.place, axis=0)
+    slope *= where.since.reshape(where.since.shape + (1,) * len(rest))
+    return start + slope

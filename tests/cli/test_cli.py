@@ -465,13 +465,14 @@ def test_the_program_itself_keeps_streams_and_statuses_apart():
     assert "Traceback" not in done.stderr
 
 
-def test_help_and_mistakes_need_no_jax():
+@pytest.mark.parametrize("verb", [["train"], ["lab", "fit"], ["lab", "check"]])
+def test_help_and_mistakes_need_no_jax(verb):
     """Help is quick: it must not wait for JAX."""
     code = (
         "import sys\n"
         "from swarmctl.cli import main\n"
         "try:\n"
-        "    main(['train', '--help'])\n"
+        f"    main([*{verb}, '--help'])\n"
         "except SystemExit:\n"
         "    pass\n"
         "assert 'jax' not in sys.modules and 'matplotlib' not in sys.modules\n"
