@@ -41,6 +41,7 @@ LAB_VERBS: dict[str, tuple[str, str]] = {
     "demo": ("swarmctl.lab.configs:LabDemoConfig", "swarmctl.lab.demo:demo"),
     "record": ("swarmctl.lab.configs:RecordConfig", "swarmctl.lab.record:record"),
     "replay": ("swarmctl.lab.replay_config:ReplayConfig", "swarmctl.lab.replay:replay"),
+    "export": ("swarmctl.lab.export_config:ExportConfig", "swarmctl.lab.export:export"),
     "fit": ("swarmctl.lab.fit:FitConfig", "swarmctl.lab.fit:fit"),
     "run": ("swarmctl.lab.configs:RunConfig", "swarmctl.lab.run:run"),
     "stop": ("swarmctl.lab.configs:StopConfig", "swarmctl.lab.stop:stop"),
