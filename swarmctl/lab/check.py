@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from swarmctl.bridge.rig import OutputEntry, Rig, read_rig
 from swarmctl.bridge.supervisor.limits import PatternLimits
 from swarmctl.bridge.vision.frames import saturated_share
 from swarmctl.core.config import key
-from swarmctl.core.errors import ConfigError, SwarmctlError
+from swarmctl.core.errors import ConfigError, SwarmctlError, require_positive
 from swarmctl.core.spec import EngineSpec
 from swarmctl.core.world import Box, GlobalField, Species, World
 
@@ -46,8 +47,12 @@ class CheckRigConfig:
     radius: float = key(1.0, "of a colloid", "um")
 
     def __post_init__(self) -> None:
-        if self.frames < 10 or not self.hours >= 0:
-            raise ConfigError("check: at least 10 frames, and hours from 0 on.")
+        if self.frames < 10 or not 0 <= self.hours < math.inf:
+            raise ConfigError(
+                f"lab check: at least 10 frames, and hours from 0 on; got {self.frames} and "
+                f"{self.hours:g}."
+            )
+        require_positive("lab check", radius=self.radius)
 
 
 @dataclass(frozen=True)
