@@ -194,7 +194,7 @@ def _output(name: str, table: Any, folder: Path) -> OutputEntry:
     if not isinstance(limits, Mapping):
         raise ConfigError(f"{where}: limits are required; give [{where}.limits].")
     try:
-        allowed = build(LIMITS[driver.role], limits, f"{where}.limits")
+        allowed: PatternLimits | ValueLimits = build(LIMITS[driver.role], limits, f"{where}.limits")
     except ConfigError as error:
         # Of several outputs, one has to know whose limits they are.
         text = str(error).removeprefix("limits: ")
