@@ -164,6 +164,7 @@ def _known(values: jax.Array | None) -> str:
 
 def _equal(one: Any, other: Any) -> bool:
     leaves = [jax.tree.leaves(policy) for policy in (one, other)]
-    return jax.tree.structure(one) == jax.tree.structure(other) and all(
+    kinds: list[Any] = [jax.tree.structure(policy) for policy in (one, other)]
+    return bool(kinds[0] == kinds[1]) and all(
         np.array_equal(a, b) for a, b in zip(*leaves, strict=True)
     )
