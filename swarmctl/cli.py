@@ -41,6 +41,7 @@ LAB_VERBS: dict[str, tuple[str, str]] = {
     "demo": ("swarmctl.lab.configs:LabDemoConfig", "swarmctl.lab.demo:demo"),
     "record": ("swarmctl.lab.configs:RecordConfig", "swarmctl.lab.record:record"),
     "replay": ("swarmctl.lab.replay_config:ReplayConfig", "swarmctl.lab.replay:replay"),
+    "export": ("swarmctl.lab.export_config:ExportConfig", "swarmctl.lab.export:export"),
     "fit": ("swarmctl.lab.configs:FitConfig", "swarmctl.lab.fit:fit"),
     "run": ("swarmctl.lab.configs:RunConfig", "swarmctl.lab.run:run"),
     "stop": ("swarmctl.lab.configs:StopConfig", "swarmctl.lab.stop:stop"),
@@ -77,9 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SwarmctlError as error:
         print(f"swarmctl {verb}: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        hint = ""
-        if hasattr(config_class, "resume"):
+    except KeyboardInterrupt as interrupt:
+        hint = f" {interrupt}" if interrupt.args else ""
+        if not hint and hasattr(config_class, "resume"):
             out = shlex.quote(str(options.get("out", config_class.out)))
             hint = f" Go on with: swarmctl {verb} --resume --out {out}"
         print(f"\nswarmctl {verb}: interrupted.{hint}", file=sys.stderr)

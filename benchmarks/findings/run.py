@@ -1,7 +1,9 @@
 """Published findings on learning, reproduced: docs/results/findings.md.
 
-`python benchmarks/findings/run.py` runs all, `python benchmarks/findings/run.py drift peclet` some;
-results are kept in build/findings and the page is written from all that are there.
+`python benchmarks/findings/run.py` runs all, `python benchmarks/findings/run.py drift peclet` some.
+Figures are kept in docs/data/findings-NAME.json, from which the page is written. A finding without
+such a file (those of the first full run were not kept) stays on the page as it stands there, until
+it is run again; so does everything that is not run.
 
 drift       a swimmer that swims or turns, towards a far point: PPO beside the optimal rule [D]
 arrival     perfect steering under noise: mean time of arrival of PPO beside the formula [D]
@@ -16,9 +18,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from common import Row
 from flows import gravitaxis, zermelo
@@ -28,7 +32,7 @@ from swimming import arrival, drift
 from swarmctl.records.arrays import write_json_atomic
 
 ROOT = Path(__file__).resolve().parents[2]
-WORK, PAGE = ROOT / "build" / "findings", ROOT / "docs" / "results" / "findings.md"
+DATA, PAGE = ROOT / "docs" / "data", ROOT / "docs" / "results" / "findings.md"
 
 FINDINGS: dict[str, tuple[Callable[[int], list[Row]], str, str]] = {
     "drift": (
@@ -70,31 +74,49 @@ FINDINGS: dict[str, tuple[Callable[[int], list[Row]], str, str]] = {
 }
 
 
+def file_of(name: str) -> Path:
+    """Where the figures of a finding lie."""
+    return DATA / f"findings-{name}.json"
+
+
 def write_page() -> None:
-    lines = [
-        "# Findings on learning",
-        "",
-        "What others found, or what follows from a formula, and what PPO does here. Made by",
-        "`python benchmarks/findings/run.py`; intervals are Student's 95 % over training seeds.",
+    """Write the page from all figures; sections without figures stay as they are there."""
+    before = sections(PAGE.read_text(encoding="utf-8")) if PAGE.is_file() else {}
+    parts = [
+        "# Findings on learning\n\n"
+        "What others found, or what follows from a formula, and what PPO does here. Made by\n"
+        "`python benchmarks/findings/run.py`; intervals are Student's 95 % over training seeds."
     ]
     for name, (_, title, text) in FINDINGS.items():
-        path = WORK / f"{name}.json"
-        if not path.is_file():
-            continue
-        data = json.loads(path.read_text())
-        lines += ["", f"## {title}", "", text, ""]
-        lines += [
-            "| what | found [95 %] | seeds | wanted | | |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
-        for r in data["rows"]:
-            band = "" if r["low"] is None else f" [{r['low']:.4g}, {r['high']:.4g}]"
-            lines.append(
-                f"| {r['what']} | {r['mean']:.4g}{band} | {r['seeds']} | {r['reference']} | "
-                f"{'pass' if r['passed'] else '**fail**'} | {r['note']} |"
-            )
-        lines += ["", f"`python benchmarks/findings/run.py {name}`, {data['seconds']:.0f} s."]
-    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if file_of(name).is_file():
+            data = json.loads(file_of(name).read_text(encoding="utf-8"))
+            parts.append(section(name, title, text, data))
+        elif title in before:
+            parts.append(before[title])
+    PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def sections(page: str) -> dict[str, str]:
+    """Sections of a page, headings included, by their titles."""
+    parts = re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]
+    return {part.partition("\n")[0].removeprefix("## "): part.strip() for part in parts}
+
+
+def section(name: str, title: str, text: str, data: dict[str, Any]) -> str:
+    """A section of the page."""
+    lines = [f"## {title}", "", text, ""]
+    lines += [
+        "| what | found [95 %] | seeds | wanted | | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in data["rows"]:
+        band = "" if r["low"] is None else f" [{r['low']:.4g}, {r['high']:.4g}]"
+        lines.append(
+            f"| {r['what']} | {r['mean']:.4g}{band} | {r['seeds']} | {r['reference']} | "
+            f"{'pass' if r['passed'] else '**fail**'} | {r['note']} |"
+        )
+    lines += ["", f"`python benchmarks/findings/run.py {name}`, {data['seconds']:.0f} s."]
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -105,7 +127,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trial", action="store_true", help="print only")
     options = parser.parse_args()
-    WORK.mkdir(parents=True, exist_ok=True)
     unknown = set(options.names) - set(FINDINGS)
     if unknown:
         parser.error(f"{', '.join(unknown)}: not known, only {', '.join(FINDINGS)}")
@@ -121,9 +142,8 @@ def main() -> None:
                 flush=True,
             )
         if not options.trial:
-            write_json_atomic(WORK / f"{name}.json", {"rows": rows, "seconds": seconds})
-    if not options.trial:
-        write_page()
+            write_json_atomic(file_of(name), {"rows": rows, "seconds": seconds})
+            write_page()
 
 
 if __name__ == "__main__":

@@ -137,11 +137,16 @@ def rig_from_tables(tables: Mapping[str, Any], folder: Path) -> Rig:
         raise ConfigError(
             "a rig needs an [interlock]; without one, say why it is safe: unguarded = '...'."
         )
-    detector = dict(tables.get("detector", {}))
-    method = detectors[detector.pop("name", "spots")].load()
+    table = tables.get("detector", {})
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"detector must be a table with the key name, got {table!r}.")
+    detector = dict(table)
+    detector.setdefault("name", "spots")
+    method = detectors[_text(detector, "name", "detector.name")].load()
+    del detector["name"]
     steering = build(SteeringConfig, tables.get("steering", {}), "steering")
     return Rig(
-        name=str(tables.get("name", folder.name)),
+        name=_text(tables, "name") or folder.name,
         folder=folder,
         camera=driver_config(camera, "camera", "camera", folder),
         mock_camera=mock_camera,
@@ -156,7 +161,7 @@ def rig_from_tables(tables: Mapping[str, Any], folder: Path) -> Rig:
         detector=build(method, detector, "detector"),
         tracker=build(TrackerConfig, tables.get("tracker", {}), "tracker"),
         steering=steering,
-        calibration=folder / str(tables.get("calibration", "calibration.toml")),
+        calibration=folder / (_text(tables, "calibration") or "calibration.toml"),
         digest=_digest(tables),
         hardware_digest=_digest(
             {
@@ -187,9 +192,21 @@ def _output(name: str, table: Any, folder: Path) -> OutputEntry:
     driver = driver_config(keys, ("pattern", "values"), where, folder)
     if not isinstance(limits, Mapping):
         raise ConfigError(f"{where}: limits are required; give [{where}.limits].")
-    return OutputEntry(
-        name, driver, build(LIMITS[driver.role], limits, f"{where}.limits"), mock, unguarded
-    )
+    try:
+        allowed: PatternLimits | ValueLimits = build(LIMITS[driver.role], limits, f"{where}.limits")
+    except ConfigError as error:
+        # Of several outputs, one has to know whose limits they are.
+        text = str(error).removeprefix("limits: ")
+        known = text.startswith(where)
+        raise type(error)(text if known else f"{where}.limits: {text}") from None
+    return OutputEntry(name, driver, allowed, mock, unguarded)
+
+
+def _text(table: Mapping[str, Any], name: str, where: str = "") -> str:
+    value = table.get(name, "")
+    if not isinstance(value, str):
+        raise ConfigError(f"{where or name}: expected a text, got {value!r}.")
+    return value
 
 
 def _truth(value: Any, where: str) -> bool:

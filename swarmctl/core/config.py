@@ -45,6 +45,8 @@ def build(cls: type[T], data: Mapping[str, Any], path: str = "") -> T:
     Raises UnknownNameError for an unknown key, UnitError for a quantity that cannot be read and
     ConfigError for a value of the wrong type or out of range.
     """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path or cls.__name__}: expected a table, got {data!r}.")
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     values = {}
@@ -84,8 +86,6 @@ def _convert(hint: Any, value: Any, unit: str | None, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if isinstance(value, hint):  # type: ignore[arg-type]
             return value
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: expected a table, got {value!r}.")
         return build(hint, value, where)  # type: ignore[arg-type]
     return _convert_plain(hint, value, unit, where)
 

@@ -116,7 +116,7 @@ class MissingExtraError(SwarmctlError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed. "
+            f"The package {package!r}, for {purpose}, is not installed. "
             f'Install it with: pip install "swarmctl[{extra}]"'
         )
         self.package = package

@@ -177,7 +177,7 @@ def _spec(recording: Recording, world: World, control_interval: float) -> Engine
         raise CapabilityError(
             "engine 'replay': this world has "
             f"{'rigid bodies' if world.bodies else 'substances'}, of which a recording does not "
-            "tell enough."
+            "tell enough; run the agent on engine 'jax'."
         )
     return dataclasses.replace(
         known,

@@ -73,7 +73,7 @@ def read_recording(path: str | Path, episode: int) -> Recording:
     if trajectory.bodies is not None:
         raise CapabilityError(
             f"engine 'replay': {path} has rigid bodies, and the forces of colloids on them are not "
-            "recorded; replay a record of colloids alone."
+            "recorded; replay a record of colloids alone, or run the agent on engine 'jax'."
         )
     recording = Recording(path, trajectory, rows)
     if not recording.channels:

@@ -39,8 +39,12 @@ class CheckRigConfig:
 
     def __post_init__(self) -> None:
         _as_paths(self, "rig")
-        if self.frames < 10 or not self.hours >= 0:
-            raise ConfigError("check: at least 10 frames, and hours from 0 on.")
+        if self.frames < 10 or not 0 <= self.hours < math.inf:
+            raise ConfigError(
+                f"lab check: at least 10 frames, and hours from 0 on; got {self.frames} and "
+                f"{self.hours:g}."
+            )
+        require_positive("lab check", radius=self.radius)
 
 
 @dataclass(frozen=True)

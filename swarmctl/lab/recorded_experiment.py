@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from swarmctl.core.config import parse_override
 from swarmctl.core.errors import ConfigError
 from swarmctl.engines.replay_engine import ReplayEngine
 from swarmctl.envs.make import make_engine
@@ -26,15 +27,27 @@ def recorded_experiment(
         overrides: changed keys.
         engine_keys: further keys of the engine.
 
-    Raises ConfigError if the recording does not say of which scenario it is, and errors as
-    `load_experiment` and `read_trajectory`.
+    Raises ConfigError if the recording does not say of which scenario it is or a changed key would
+    change nothing, and errors as `load_experiment` and `read_trajectory`.
     """
+    overrides = tuple(overrides)
+    _check_heeded(recording, overrides)
     source: Any = scenario or segments(recording)[0].metadata.get("experiment")
     if not source:
         raise ConfigError(f"{recording}: does not say of which scenario it is; give a scenario.")
     tables = load_experiment(source, overrides).tables() if scenario else dict(source)
     tables["engine"] = {"name": "replay", "recording": str(recording), **engine_keys}
     return load_experiment(tables, () if scenario else overrides)
+
+
+def _check_heeded(recording: Path, overrides: Iterable[str]) -> None:
+    for text in overrides:
+        path, _ = parse_override(text)
+        if path[0] != "scenario" or path == ["scenario", "horizon"]:
+            raise ConfigError(
+                f"{recording}: --set {text} would change nothing: the engine is the recording, the "
+                "horizon is its length, and nobody learns. Change other keys of the scenario."
+            )
 
 
 def replay_env(experiment: Experiment) -> EngineEnv:

@@ -25,7 +25,7 @@ def stop(config: StopConfig, say: Callable[[str], None] = print) -> Stopped:
     Raises ConfigError for a rig file that cannot be read, SupervisorLostError if no supervisor owns
     the rig.
     """
-    if not config.rig.exists():
+    if not config.rig.is_file():
         raise ConfigError(f"{config.rig}: no such rig file. If light is on, cut its power by hand.")
     report = stop_rig(config.rig)
     safe = report.standing is Standing.FAULT and report.safe_confirmed < float("inf")

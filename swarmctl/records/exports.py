@@ -30,6 +30,7 @@ class TrackpyConfig:
     out: Path = key(MISSING, "the table: a file that ends in .csv or .parquet", positional=True)
     episode: int = key(0, "which episode of the recording")
     pixel_size: float = key(1.0, "side of a pixel; 1 um leaves positions in um", "um")
+    overwrite: bool = key(False, "replace a table that is there")
 
     def __post_init__(self) -> None:
         for name in ("recording", "out"):
@@ -45,9 +46,13 @@ def export_trackpy(config: TrackpyConfig) -> int:
     A row is a colloid that is present in a frame: `y` and `x` in pixels (unwrapped; y as in the
     recording, up), `frame` the number of the decision from 0 on, `particle` the identity. What a
     trajectory does not know of images (mass, size, ecc, signal, raw_mass, ep) is NaN, an empty cell
-    of CSV. Raises RecordError, ConfigError without such an episode or with three dimensions, and
-    MissingExtraError for Parquet without pyarrow.
+    of CSV. Raises RecordError, also if there is such a file already; ConfigError without such an
+    episode or with three dimensions; MissingExtraError for Parquet without pyarrow.
     """
+    if config.out.exists() and not config.overwrite:
+        raise RecordError(
+            f"{config.out}: is there already. Give another file, or overwrite to replace it."
+        )
     arrow = import_extra("parquet") if config.out.suffix == ".parquet" else None
     table = trackpy_table(read_trajectory(config.recording), config.episode, config.pixel_size)
     with replacing(config.out) as temporary:

@@ -193,5 +193,5 @@ def nothing_there(files: TrajectoryFiles) -> RecordError:
     """Return the error for a trajectory that does not exist."""
     return RecordError(
         f"{files.segment(0)}: no trajectory there, "
-        f"nor a journal {files.journal.name}. Check the path."
+        f"nor a journal {files.journal.name}. Check the path: a run's folder, or its .h5md file."
     )

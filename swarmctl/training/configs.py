@@ -10,10 +10,11 @@ from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError
 
 
-def _as_path(config: Any) -> None:
-    """Take text for the path `out`, as notebooks write it."""
-    if isinstance(config.out, str):
-        object.__setattr__(config, "out", Path(config.out))
+def _as_path(config: Any, *names: str) -> None:
+    """Take text for the path `out` and others, as notebooks write them."""
+    for name in ("out", *names):
+        if isinstance(getattr(config, name), str):
+            object.__setattr__(config, name, Path(getattr(config, name)))
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,15 @@ class TrainConfig:
         (), 'changed keys, such as agent.hidden=[64,64] or scenario.radius="3 um"'
     )
     engine: str = key("", "engine, such as espresso; that of the experiment if left out")
+    start: Path | None = key(
+        None, "folder of a run or policy to start from; training.start if left out"
+    )
     resume: bool = key(False, "go on with the run in `out` from its last checkpoint")
     overwrite: bool = key(False, "delete a run that is in `out`")
     progress: bool = key(True, "show a progress bar")
 
     def __post_init__(self) -> None:
-        _as_path(self)
+        _as_path(self, "start")
 
 
 @dataclass(frozen=True)

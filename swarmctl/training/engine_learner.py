@@ -6,6 +6,7 @@ learned from them is what `swarmctl.training.learner` learns.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from swarmctl.training.figures import episode_figures
 from swarmctl.training.improving import Improver
 from swarmctl.training.learner import check_program
 from swarmctl.training.members import Member, as_agent, make_groups
+from swarmctl.training.warm_start import started_members
 
 Array = jax.Array
 
@@ -129,6 +131,15 @@ class EngineLearner:
         figures |= {"faults": len(faults), "fault": faults[-1] if faults else None}
         state = EngineTrainState(members, streams, jax.random.key_data(key), state.update + 1)
         return state, figures
+
+    def started(self, state: EngineTrainState, agent: Agent) -> EngineTrainState:
+        """Return a first state (arrays or shapes) with the policies of `agent`.
+
+        Raises PolicyFileError if they do not fit.
+        """
+        learning = self.decisions.learning
+        members = started_members(state.members, learning, agent, self.env.spec)
+        return dataclasses.replace(state, members=members)
 
     def agent(self, state: EngineTrainState) -> Agent:
         """Return the policy of a training state, or the team of all species' agents."""

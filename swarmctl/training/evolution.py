@@ -21,6 +21,7 @@ from swarmctl.core.tree import pytree
 from swarmctl.envs.functional import EnvParams, SwarmEnv
 from swarmctl.training.evaluate import act_and_step
 from swarmctl.training.randomised import draw_env_params, env_axes
+from swarmctl.training.warm_start import policy_of, started_policy
 
 Array = jax.Array
 
@@ -78,6 +79,14 @@ class EvolutionLearner:
     def update(self, state: EvolutionState, seed: int) -> tuple[EvolutionState, dict[str, Array]]:
         """One generation; `state` is consumed. Returns (state, figures)."""
         return self._jit_update(state, self.params)
+
+    def started(self, state: EvolutionState, agent: Agent) -> EvolutionState:
+        """Return a first state (arrays or shapes) with the policy of `agent`, but for its critic.
+
+        Raises PolicyFileError if it does not fit.
+        """
+        found = policy_of(agent, self.env.spec.engine.species)
+        return dataclasses.replace(state, policy=started_policy(state.policy, found, self.env.spec))
 
     def agent(self, state: EvolutionState) -> Agent:
         """Return the policy in the middle of the candidates."""

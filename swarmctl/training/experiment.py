@@ -5,6 +5,7 @@ names.
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,11 +33,16 @@ class TrainingConfig:
     checkpoint_every: int = key(10, "updates between checkpoints")
     goal: float | None = key(None, "episode return that counts as reached; its policy is kept")
     stop_at_goal: bool = key(False, "end a seed's training when the goal is reached")
+    start: Path | None = key(
+        None, "folder of a run or policy whose policy is the first one; untrained if left out"
+    )
     workers: int = key(
         1, "engines side by side, in processes of their own; 1 for those made of pure functions"
     )
 
     def __post_init__(self) -> None:
+        if isinstance(self.start, str):
+            object.__setattr__(self, "start", Path(self.start))
         if self.updates < 1 or self.checkpoint_every < 1:
             raise ConfigError("training: updates and checkpoint_every must be at least 1.")
         if self.workers < 1:
@@ -156,6 +162,12 @@ def _section(name: str, make: Any) -> Any:
 def with_engine(overrides: Iterable[str], engine: str) -> tuple[str, ...]:
     """Return `a.b=value` texts with the engine of this name, if one is given, added to them."""
     return (*overrides, f"engine.name={engine}") if engine else tuple(overrides)
+
+
+def with_start(overrides: Iterable[str], start: Path | None) -> tuple[str, ...]:
+    """Return `a.b=value` texts with the policy to start from, if one is given, added to them."""
+    text = json.dumps(str(start), ensure_ascii=False)
+    return (*overrides, f"training.start={text}") if start else tuple(overrides)
 
 
 def check_heeded(verb: str, overrides: Iterable[str]) -> None:

@@ -34,6 +34,7 @@ from swarmctl.training.figures import episode_figures
 from swarmctl.training.improving import Improver
 from swarmctl.training.members import Member, Mind, as_agent, make_groups
 from swarmctl.training.randomised import drawn_params, env_axes
+from swarmctl.training.warm_start import started_members
 
 Array = jax.Array
 
@@ -127,6 +128,15 @@ class Learner:
         if seed not in self._pools:
             self._pools = {seed: self._pool(seed)}
         return self._jit_update(state, self._pools[seed], np.uint32(seed % 2**32))
+
+    def started(self, state: TrainState, agent: Agent) -> TrainState:
+        """Return a first state (arrays or shapes) with the policies of `agent`.
+
+        Raises PolicyFileError if they do not fit.
+        """
+        learning = self.decisions.learning
+        members = started_members(state.members, learning, agent, self.env.spec)
+        return dataclasses.replace(state, members=members)
 
     def agent(self, state: TrainState) -> Agent:
         """Return the policy of a training state, or the team of all species' agents."""

@@ -13,11 +13,10 @@ import numpy as np
 
 from swarmctl.core import registry
 from swarmctl.core.command import Command, FieldCommand, check_channels
-from swarmctl.core.contracts import Engine, Flags, raise_flags
+from swarmctl.core.contracts import Engine, Flags, PureEngine, raise_flags
 from swarmctl.core.errors import ConfigError, SwarmctlError
 from swarmctl.core.grids import load_function
 from swarmctl.core.state import Space, SwarmState
-from swarmctl.engines.jax_engine import JaxEngine
 from swarmctl.training.world_file import Drive, Simulation
 
 Array = jax.Array
@@ -64,9 +63,17 @@ def make_mover(simulation: Simulation) -> Mover:
     Raises ConfigError, CapabilityError or PlacementError for a simulation that cannot be run,
     UnknownNameError, EngineMissingError.
     """
-    if registry.engines[simulation.run.engine].name == "jax":
-        return JaxMover(simulation)
-    return EngineMover(simulation)
+    run = simulation.run
+    engine_class = registry.engines[run.engine].load()
+    try:
+        engine = engine_class(simulation.world, run.interval)
+    except TypeError as error:
+        raise ConfigError(
+            f"run.engine {run.engine!r} does not simulate a world: {error}."
+        ) from None
+    if isinstance(engine, PureEngine):
+        return PureMover(simulation, engine)
+    return EngineMover(simulation, engine)
 
 
 class EngineMover(Mover):
@@ -77,24 +84,16 @@ class EngineMover(Mover):
 
     shapes = None
 
-    def __init__(self, simulation: Simulation) -> None:
-        self.simulation = simulation
-        world, run = simulation.world, simulation.run
-        engine_class = registry.engines[run.engine].load()
-        try:
-            self.engine = engine_class(world, run.interval)
-        except TypeError as error:
+    def __init__(self, simulation: Simulation, engine: Engine) -> None:
+        self.simulation, self.engine = simulation, engine
+        spec = engine.spec
+        if spec.time_step is None:
             raise ConfigError(
-                f"run.engine {run.engine!r} does not simulate a world: {error}."
-            ) from None
-        if self.engine.spec.time_step is None:
-            raise ConfigError(
-                f"run.engine {run.engine!r} is no simulation; use jax or espresso, and "
+                f"run.engine {simulation.run.engine!r} is no simulation; use jax or espresso, and "
                 "`swarmctl lab record` at a microscope."
             )
-        spec = self.engine.spec
         self.space = Space(jnp.asarray(spec.box, spec.dtype), spec.periodic)
-        self._command = jax.jit(_commander(simulation, self.engine, self.space))
+        self._command = jax.jit(_commander(simulation, engine, self.space))
         self._first: SwarmState | None = None
 
     def start(self) -> SwarmState:
@@ -126,18 +125,19 @@ class EngineMover(Mover):
         return asked, asked
 
 
-class JaxMover(Mover):
-    """Moves a world on the JAX engine, reproducibly from any frame.
+class PureMover(Mover):
+    """Moves a world on an engine of pure functions, reproducibly from any frame.
 
     Raises ConfigError, CapabilityError or PlacementError for a simulation that cannot be run.
     """
 
-    def __init__(self, simulation: Simulation) -> None:
-        self.simulation = simulation
-        world, run = simulation.world, simulation.run
-        self.engine: JaxEngine = JaxEngine(world, run.interval)
-        self.params = self.engine.params()
-        self.space = self.engine.space(self.params)
+    engine: PureEngine
+
+    def __init__(self, simulation: Simulation, engine: PureEngine) -> None:
+        self.simulation, self.engine = simulation, engine
+        run, spec = simulation.run, engine.spec
+        self.params = engine.params()
+        self.space = Space(jnp.asarray(spec.box, spec.dtype), spec.periodic)
         self._start_key, self._key = jax.random.split(jax.random.key(run.seed))
         shapes = jax.eval_shape(self.engine.init, self._start_key, self.params)
         self.shapes = shapes

@@ -71,9 +71,10 @@ def simulate(config: SimulateConfig, say: Callable[[str], None] = print) -> Simu
     """Simulate a world, write its trajectory frame by frame, then a still, a movie, a summary.
 
     The folder holds config.toml (all keys), run.json, trajectory.h5md, checkpoint.safetensors,
-    summary.json and the pictures. A simulation that was killed goes on with `resume=True` and ends
-    bit-equal on the same device. Nothing is written before world, drive and start are known to be
-    good. Raises ConfigError, UnknownNameError, UnitError, RunFolderError, PlacementError,
+    summary.json and the pictures. On an engine of pure functions, a simulation that was killed goes
+    on with `resume=True` and ends bit-equal on the same device; others cannot be started from a
+    state, which is said at the start. Nothing is written before world, drive and start are known to
+    be good. Raises ConfigError, UnknownNameError, UnitError, RunFolderError, PlacementError,
     CapabilityError, PhysicsError.
     """
     if config.resume:
@@ -82,10 +83,7 @@ def simulate(config: SimulateConfig, say: Callable[[str], None] = print) -> Simu
         _check_same(config, simulation)
         mover = make_mover(simulation)
         if mover.shapes is None:
-            raise ConfigError(
-                f"simulate: what engine {simulation.run.engine!r} has done cannot be gone on with; "
-                "begin anew with --overwrite."
-            )
+            raise ConfigError(f"simulate: {_no_way_back(simulation)} Begin anew with --overwrite.")
     else:
         if not config.world:
             raise ConfigError("simulate: give a world file, such as examples/worlds/swarm.toml.")
@@ -93,9 +91,17 @@ def simulate(config: SimulateConfig, say: Callable[[str], None] = print) -> Simu
         # Before the folder is touched: an impossible world must not cost the run that is there.
         mover = make_mover(simulation)
         mover.start()
+        if mover.shapes is None:
+            say(f"Note: {_no_way_back(simulation)}")
         run = RunFolder.create(config.out, simulation.tables(), "simulate", config.overwrite)
     with run:
-        seconds, steps = _record(run.path, mover, config.progress)
+        try:
+            seconds, steps = _record(run.path, mover, config.progress)
+        except KeyboardInterrupt:
+            if mover.shapes is None:
+                path = run.path / TRAJECTORY
+                raise KeyboardInterrupt(f"{path} holds what was simulated until now.") from None
+            raise
         trajectory = read_trajectory(run.path / TRAJECTORY)
         summary = summarise(simulation, trajectory)
         if seconds > 0:
@@ -118,6 +124,13 @@ def simulate(config: SimulateConfig, say: Callable[[str], None] = print) -> Simu
     text += "".join(f"\nno {name}: {why}" for name, why in movie.skipped.items())
     say(text)
     return SimulateResult(run.path, run.path / TRAJECTORY, still, movie, summary, text)
+
+
+def _no_way_back(simulation: Simulation) -> str:
+    return (
+        f"engine {simulation.run.engine!r} cannot be started from a state, so that a simulation "
+        "that is interrupted there cannot be gone on with; its frames stay."
+    )
 
 
 def _changes(config: SimulateConfig) -> dict[str, Any]:

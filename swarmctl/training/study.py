@@ -32,6 +32,7 @@ from swarmctl.training.record import frames, write_rollout
 from swarmctl.training.train import (
     TrainResult,
     check_same_keys,
+    find_start,
     make_learner,
     train_in,
     training_curves,
@@ -78,6 +79,8 @@ def study(config: StudyConfig, say: Callable[[str], None] = print) -> StudyResul
     learner = make_learner(experiment)
     env = experiment.any_env()
     frozen, learning = _divide(experiment, env)
+    goes_on = (config.out / "run" / "config.toml").exists() and not config.overwrite
+    start = None if goes_on else find_start(experiment, learner)
     with _open_run(config, experiment) as run:
         try:
             baselines = {
@@ -92,7 +95,7 @@ def study(config: StudyConfig, say: Callable[[str], None] = print) -> StudyResul
         finally:
             # Some engines are there once only, and training needs it.
             env.engine.close()
-        result = train_in(run, experiment, config.progress, learner)
+        result = train_in(run, experiment, config.progress, learner, start)
     if isinstance(env, EngineEnv):
         env = experiment.any_env()
     try:

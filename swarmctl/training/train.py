@@ -28,7 +28,8 @@ from swarmctl.records.run_folder import RunFolder
 from swarmctl.training.checkpoint import FILE, load_checkpoint, save_checkpoint
 from swarmctl.training.configs import TrainConfig
 from swarmctl.training.engine_episodes import EngineEnv
-from swarmctl.training.experiment import Experiment, load_experiment, with_engine
+from swarmctl.training.experiment import Experiment, load_experiment, with_engine, with_start
+from swarmctl.training.warm_start import Start, keep_start, load_start, with_kept_scaling
 
 METRICS = "metrics.jsonl"
 
@@ -53,27 +54,28 @@ def train(config: TrainConfig) -> TrainResult:
     per seed a checkpoint, the final policy, the best one and, if there is a goal, the first that
     reached it. A run that was killed goes on with `resume=True` and ends bit-equal on the same
     device and thread count.
-    Raises ConfigError, UnknownNameError, CapabilityError, RunFolderError, PhysicsError,
-    WorkerDiedError, and what the engine raises.
+    Raises ConfigError, UnknownNameError, CapabilityError, PolicyFileError, RunFolderError,
+    PhysicsError, WorkerDiedError, and what the engine raises.
     """
     if config.resume:
-        if config.set or config.engine:
-            given = "set" if config.set else "engine"
+        given = next((name for name in ("set", "engine", "start") if getattr(config, name)), None)
+        if given:
             raise ConfigError(
                 f"train: resume goes on with the run's own keys; leave `{given}` out."
             )
         run = RunFolder.open(config.out)
         experiment = load_experiment(config.out)
         _check_same(config, experiment)
-        learner = make_learner(experiment)
+        learner, start = make_learner(experiment), None
     else:
-        changed = with_engine(config.set, config.engine)
+        changed = with_start(with_engine(config.set, config.engine), config.start)
         experiment = load_experiment(config.experiment, changed)
         # Before the folder is touched: a key out of range must not cost the run that is there.
         learner = make_learner(experiment)
+        start = find_start(experiment, learner)
         run = RunFolder.create(config.out, experiment.tables(), "train", config.overwrite)
     with run:
-        return train_in(run, experiment, config.progress, learner)
+        return train_in(run, experiment, config.progress, learner, start)
 
 
 def _check_same(config: TrainConfig, experiment: Experiment) -> None:
@@ -95,6 +97,10 @@ class Learns(Protocol):
     """A training program: updates of a state that is a pytree with a counter `update`."""
 
     @property
+    def env(self) -> SwarmEnv | EngineEnv:
+        """Where it learns."""
+
+    @property
     def steps_per_update(self) -> int:
         """Agent steps (decisions of single colloids) in an update."""
 
@@ -108,6 +114,12 @@ class Learns(Protocol):
         """Return (state, figures), among them episode_return and failed; `state` is consumed.
 
         Figures are numbers, texts or None.
+        """
+
+    def started(self, state: Any, agent: Agent) -> Any:
+        """Return a first state (arrays or shapes) with what `agent` learned before.
+
+        Raises PolicyFileError if it was made for other actions, observations or networks.
         """
 
     def agent(self, state: Any) -> Agent:
@@ -125,6 +137,8 @@ def make_learner(experiment: Experiment) -> Learns:
     """
     check_learns(experiment)
     env, agent, keys = experiment.any_env(), experiment.agent, experiment.training
+    if keys.start is not None:
+        agent = with_kept_scaling(agent)
     if isinstance(env, SwarmEnv):
         if keys.workers > 1:
             raise ConfigError(
@@ -165,20 +179,41 @@ def check_learns(experiment: Experiment) -> None:
         )
 
 
+def find_start(experiment: Experiment, learner: Learns) -> Start | None:
+    """Read what the experiment starts from, None for untrained policies.
+
+    Raises PolicyFileError if there is none or it does not fit.
+    """
+    source = experiment.training.start
+    if source is None:
+        return None
+    start = load_start(source, learner.env.spec)
+    learner.started(learner.shapes(), start.agent)
+    return start
+
+
 def train_in(
-    run: RunFolder, experiment: Experiment, progress: bool = True, learner: Learns | None = None
+    run: RunFolder,
+    experiment: Experiment,
+    progress: bool = True,
+    learner: Learns | None = None,
+    start: Start | None = None,
 ) -> TrainResult:
     """Train all seeds of an experiment in a run folder that is open.
 
     What is there already is not done again. `learner` is that of the experiment, made if left out;
-    its engines are released at the end.
+    its engines are released at the end. `start` is what the experiment starts from, read if left
+    out.
     """
     learner = learner or make_learner(experiment)
     started = time.perf_counter()
+    source, agent = experiment.training.start, None
+    if source is not None:
+        agent = keep_start(run.path, source, start, learner.env.spec)
     policies = []
     try:
         for number, seed in enumerate(experiment.training.seeds):
-            seed_run = _SeedRun(run.path, experiment, learner, number, seed)
+            seed_run = _SeedRun(run.path, experiment, learner, number, seed, agent)
             policies.append(seed_run.finish(progress))
     finally:
         learner.close()
@@ -203,10 +238,16 @@ class _SeedRun:
     """Training of one seed: from its checkpoint or from the start to its last update."""
 
     def __init__(
-        self, root: Path, experiment: Experiment, learner: Learns, number: int, seed: int
+        self,
+        root: Path,
+        experiment: Experiment,
+        learner: Learns,
+        number: int,
+        seed: int,
+        start: Agent | None,
     ) -> None:
         self.root, self.experiment, self.learner = root, experiment, learner
-        self.number, self.seed = number, seed
+        self.number, self.seed, self.start = number, seed, start
         self.folder = root / f"seed-{seed}"
         self.updates = experiment.training.updates
         self.best = _Best()
@@ -257,7 +298,8 @@ class _SeedRun:
 
     def _start(self) -> tuple[Any, int]:
         if not (self.folder / FILE).exists():
-            return self.learner.init(self.seed), 0
+            state = self.learner.init(self.seed)
+            return state if self.start is None else self.learner.started(state, self.start), 0
         state, metadata = load_checkpoint(self.folder, self.learner.shapes())
         self._check_keys(metadata)
         self.best = _Best(float(metadata["best"]), metadata["reached"] == "true")

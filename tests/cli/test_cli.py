@@ -249,7 +249,7 @@ def test_an_interrupted_simulation_says_how_to_go_on(call, tmp_path, monkeypatch
     def interrupted(self, state):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("swarmctl.training.movers.JaxMover.advance", interrupted)
+    monkeypatch.setattr("swarmctl.training.movers.PureMover.advance", interrupted)
     out = tmp_path / "my run"
     options = ("--no-progress", "--out", out)
     status, _, err = call("simulate", tmp_path / "world.toml", *options)

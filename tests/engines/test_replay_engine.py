@@ -12,6 +12,7 @@ from swarmctl.core import registry
 from swarmctl.core.bodies import Body, Rod
 from swarmctl.core.command import Command
 from swarmctl.core.errors import CapabilityError, ConfigError, RecordError, SwarmctlError
+from swarmctl.core.grids import Chemical
 from swarmctl.core.world import Box, Placement, Species, World
 from swarmctl.engines.command_difference import channel_ranges, command_difference
 from swarmctl.engines.jax_engine import JaxEngine
@@ -229,6 +230,9 @@ def test_what_cannot_be_replayed_is_said(recorded, tmp_path):
     rod = Body(shape=Rod(5.0, 1.0), placement=Placement("points", positions=((6.0, 5.0),)))
     with pytest.raises(CapabilityError, match="rigid bodies"):
         make(dataclasses.replace(WORLD, bodies=(rod,)), recording=recorded[0])
+    food = Chemical("food", 10.0, 0.1, (1.0, 0.0), 4.0)
+    with pytest.raises(CapabilityError, match=r"substances.* run the agent on engine 'jax'"):
+        make(dataclasses.replace(WORLD, chemicals=(food,)), recording=recorded[0])
     angles = np.zeros(4)
     write(tmp_path / "sparse", [frame(k, k / 8, angles) for k in (0, 10, 20)])
     with pytest.raises(ConfigError, match="every 10 decisions"):

@@ -8,7 +8,7 @@ import pytest
 from swarmctl.core.errors import CapabilityError, ConfigError, RecordError
 from swarmctl.engines.jax_engine import JaxEngine
 from swarmctl.envs.make import make_scenario
-from swarmctl.lab.export import MinariConfig, colloid_episodes, export_minari
+from swarmctl.lab.export_minari import MinariConfig, colloid_episodes, export_minari
 from swarmctl.lab.recorded_actions import recorded_actions
 from swarmctl.lab.recorded_experiment import recorded_experiment, replay_env
 from swarmctl.records.commands import command_arrays

@@ -20,7 +20,7 @@ from swarmctl.records.commands import FIELD_CHANNELS, command_arrays
 from swarmctl.records.trajectory import TrajectoryWriter, read_trajectory
 from swarmctl.training import simulate as simulation_module
 from swarmctl.training.configs import SimulateConfig
-from swarmctl.training.movers import JaxMover as Mover
+from swarmctl.training.movers import PureMover, make_mover
 from swarmctl.training.simulate import simulate
 from swarmctl.training.world_file import Run, load_simulation
 from swarmctl.training.world_picture import energy_function, fitting_view, flow_function
@@ -111,7 +111,7 @@ def test_free_colloids_diffuse_as_their_friction_says(tmp_path):
         "run": {"time": "1 s", "every": "0.1 s"},
     }
     simulation = load_simulation(tables)
-    mover = Mover(simulation)
+    mover = make_mover(simulation)
     state = mover.start()
     position = [mover.observe(state)]
     for _ in range(10):
@@ -209,7 +209,7 @@ def test_a_field_drives_and_its_waveform_is_recorded(tmp_path):
         ],
         "run": {"time": "1 s", "drive": {"field": {"bias": ["0 T", "500 uT"]}}},
     }
-    mover = Mover(load_simulation(tables))
+    mover = make_mover(load_simulation(tables))
     state, asked, applied = mover.advance(mover.start())
     # γ_r dθ/dt = m B cos θ from θ = 0, so that sin θ = tanh(m B t/γ_r).
     world = mover.simulation.world
@@ -229,7 +229,7 @@ def test_chemicals_are_recorded_as_grids(tmp_path):
     }
     path = tmp_path / "world.json"
     simulation = load_simulation(tables)
-    mover = Mover(simulation)
+    mover = make_mover(simulation)
     seen = mover.observe(mover.advance(mover.start())[0])
     named = simulation_module._chemicals(simulation, seen)
     assert {name: value.shape for name, value in named.items()} == {"chemical.a_b": (10, 10)}
@@ -330,7 +330,7 @@ def test_example_worlds_can_be_run_as_they_are(path):
     assert simulation.run.title
     assert simulation.run != Run()
     # Checks the time step against every contact, traces the command, and places the colloids.
-    Mover(simulation)
+    make_mover(simulation)
 
 
 def test_a_failing_motion_keeps_what_was_recorded(file, tmp_path):
@@ -374,7 +374,7 @@ class Plain(Engine):
 """
 
 
-def test_any_engine_that_simulates_a_world_simulates_it(file, tmp_path):
+def test_any_engine_that_simulates_a_world_simulates_it(file, tmp_path, monkeypatch):
     """Without noise the engine does not matter; what it has done cannot be gone on with."""
     plain = tmp_path / "plain.py"
     plain.write_text(PLAIN)
@@ -382,12 +382,60 @@ def test_any_engine_that_simulates_a_world_simulates_it(file, tmp_path):
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     simulate(SimulateConfig(str(file), ours, **options), say=lambda text: None)
     engine = f"{plain}:Plain"
-    simulate(SimulateConfig(str(file), theirs, engine=engine, **options), say=lambda text: None)
+    said = []
+    simulate(SimulateConfig(str(file), theirs, engine=engine, **options), say=said.append)
+    assert "cannot be started from a state" in said[0]
     first, second = read_trajectory(ours), read_trajectory(theirs)
     np.testing.assert_array_equal(first.time, second.time)
     np.testing.assert_allclose(first.position, second.position, atol=1e-4)
     np.testing.assert_array_equal(first.applied["speed"][1:], second.applied["speed"][1:])
-    with pytest.raises(ConfigError, match="begin anew"):
+    with pytest.raises(ConfigError, match="Begin anew with --overwrite"):
         simulate(SimulateConfig(out=theirs, resume=True, **options), say=lambda text: None)
     with pytest.raises(ConfigError, match=r"does not simulate a world|is no simulation"):
         simulate(SimulateConfig(str(file), tmp_path / "x", engine="link", **options))
+
+    def interrupted(self, state):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("swarmctl.training.movers.EngineMover.advance", interrupted)
+    config = SimulateConfig(str(file), theirs, engine=engine, overwrite=True, **options)
+    with pytest.raises(KeyboardInterrupt, match=r"trajectory.h5md holds what was simulated"):
+        simulate(config, say=said.append)
+    assert len(read_trajectory(theirs)) == 1
+
+
+PURE = """
+from swarmctl.engines.jax_engine import JaxEngine
+
+
+class Mine(JaxEngine):
+    \"\"\"An engine of one's own, made of pure functions.\"\"\"
+"""
+
+
+def test_an_engine_of_pure_functions_of_ones_own_can_be_gone_on_with(file, tmp_path, monkeypatch):
+    """The checkpoint of every frame is read again; the end is that of a whole simulation."""
+    mine = tmp_path / "mine.py"
+    mine.write_text(PURE)
+    options = {"pictures": 2, "formats": (), "progress": False}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    simulate(SimulateConfig(str(file), whole, **options), say=lambda text: None)
+    advance, left = PureMover.advance, [3]
+
+    def interrupted(self, state):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return advance(self, state)
+
+    monkeypatch.setattr("swarmctl.training.simulate.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(PureMover, "advance", interrupted)
+    said = []
+    config = SimulateConfig(str(file), cut, engine=f"{mine}:Mine", **options)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(config, say=said.append)
+    assert said == []
+    simulate(SimulateConfig(out=cut, resume=True, **options), say=lambda text: None)
+    first, second = read_trajectory(whole), read_trajectory(cut)
+    np.testing.assert_array_equal(first.time, second.time)
+    np.testing.assert_array_equal(first.position, second.position)

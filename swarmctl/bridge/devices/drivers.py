@@ -143,6 +143,8 @@ def driver_config(
 
     Raises ConfigError if no driver is named or the driver plays another role, UnknownNameError.
     """
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where}: expected a table with the key driver, got {table!r}.")
     keys = dict(table)
     name = keys.pop("driver", None)
     if not isinstance(name, str):

@@ -29,7 +29,8 @@ def field_of_view(world: World) -> World:
     if world.bodies or world.chemicals:
         raise CapabilityError(
             "a twin starts from what is tracked, which is colloids only; this world has "
-            f"{'rigid bodies' if world.bodies else 'substances'}."
+            f"{'rigid bodies' if world.bodies else 'substances'}. Give a scenario of colloids "
+            "alone."
         )
     return dataclasses.replace(world, box=dataclasses.replace(world.box, boundary="open"))
 

@@ -15,6 +15,7 @@ from swarmctl.bridge.switch.twin import Twin
 from swarmctl.core.command import Command
 from swarmctl.core.disturbances import Disturbances, Localisation
 from swarmctl.core.errors import ArmingError, CapabilityError, ConfigError, SwarmctlError
+from swarmctl.core.grids import Chemical
 from swarmctl.core.world import Body, Box, Fluid, Species, World
 from swarmctl.engines.jax_engine import JaxEngine
 from swarmctl.testing.engine_suite import check_engine
@@ -272,8 +273,11 @@ def test_a_twin_and_a_plant_that_differ_are_refused(usual):
     with pytest.raises(CapabilityError, match="capacity 3, engine 'jax' has 30"):
         Bridge(EnginePlant(usual), fewer, INTERVAL)
     rods = dataclasses.replace(KNOWN, bodies=(Body(),))
-    with pytest.raises(CapabilityError, match="rigid bodies"):
+    with pytest.raises(CapabilityError, match=r"bodies\. Give a scenario of colloids alone"):
         Bridge(None, rods, INTERVAL)
+    food = dataclasses.replace(KNOWN, chemicals=(Chemical("food", 10.0),))
+    with pytest.raises(CapabilityError, match="colloids only; this world has substances"):
+        Bridge(None, food, INTERVAL)
     with pytest.raises(CapabilityError, match="no hardware"):
         Bridge(None, KNOWN, INTERVAL).observe()
 
