@@ -17,6 +17,7 @@ from swarmctl.bridge.vision.search import (
 )
 from swarmctl.core.config import key
 from swarmctl.core.errors import require_positive
+from swarmctl.core.extras import import_extra
 
 _LARGEST_ERROR = 1.0  # rad
 _LARGE = 9.0  # px: from this radius on half the resolution is enough
@@ -64,6 +65,7 @@ class JanusDetector:
         """Load the machine code."""
         from swarmctl.bridge.vision import compiled_discs
 
+        import_extra("vision", "scipy.spatial")  # loaded before the loop, too
         self.config = config
         self._loops = compiled_discs
         self._smaller: JanusDetector | None = None
@@ -74,10 +76,14 @@ class JanusDetector:
 
     def __call__(self, frame: Frame | Image) -> Detections:
         """Find discs. A frame without contrast gives none. Raises FrameError."""
+        return self._find(self._memory.of(frame), frame)
+
+    def _find(self, search: Search, frame: Frame | Image) -> Detections:
+        """Find discs in a frame that was checked."""
         config = self.config
-        search = self._memory.of(frame)
         if self._smaller is not None:
-            found = self._smaller(search.halved(frame))
+            half = search.halved(frame)
+            found = self._smaller._find(self._smaller._memory.of_shape(half.shape), half)
             return replace(found, position=from_half(found.position))
         search.load(frame, max(0.7, config.radius / 8))
         np.abs(search.half, out=search.half)
@@ -116,7 +122,7 @@ class JanusDetector:
         height, width = search.half.shape
         inside = (i >= 0) & (j >= 0) & (i < width) & (j < height)
         high = np.where(inside, search.half[j.clip(0, height - 1), i.clip(0, width - 1)], -np.inf)
-        away = np.linalg.norm(around[:, :, None] - known, axis=-1).min(axis=-1)
+        away, _ = import_extra("vision", "scipy.spatial").cKDTree(known).query(around)
         high = np.where(away > _CLEAR * self.config.radius, high, -np.inf)
         best = np.argmax(high, axis=1)
         each = np.arange(len(best))

@@ -18,7 +18,7 @@ _SMOOTHING = 0.6  # of a rod's width
 _FLANK = 1.6  # widths beside the ridge of a rod
 _ALONG, _ACROSS = 0.6, 1.2  # of length and width: two starts closer than both are of one rod
 _BESIDE = 0.6  # of a rod's height: a line that crosses it has less
-_FAINT = 0.4  # of the usual height: what the fits leave over beside rods is less
+_FAINT = 0.4  # of a rod's height: what fits live on or leave over beside it is less
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RodDetector:
 
     def __init__(self, config: RodDetectorConfig) -> None:
         """Load the machine code and draw the lines."""
-        from swarmctl.bridge.vision import compiled_bodies
+        from swarmctl.bridge.vision import compiled_bodies, compiled_fits  # noqa: F401
 
         self.config = config
         self._loops = compiled_bodies
@@ -144,4 +144,7 @@ class RodDetector:
         fits = bodies.fit(search, False, config.length, config.sigma, start, rounds)
         good = np.abs(fits.known[:, 1] / config.length - 1) < config.tolerance
         good &= (fits.known[:, 0] >= config.lowest) & (fits.explained > config.explained)
+        # A faint one lives on the light of the rods beside it.
+        order = np.argsort(-fits.known[:, 0], kind="stable")
+        good[order] &= self._apart(np.ascontiguousarray(fits.known[order]), _FAINT)
         return fits, good
