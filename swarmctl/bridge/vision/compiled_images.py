@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -44,30 +45,33 @@ def halve(frame: Any, half: Any) -> None:
 
 @compiled("void(f4[:,::1], f4[::1], f4[:,::1], f4[:,::1])")
 def smooth(image: Any, taps: Any, between: Any, result: Any) -> None:
-    """Convolve image [h,w] along both axes with taps [2r+1]; edges are continued.
+    """Convolve image [h,w] along both axes with symmetric taps [2r+1]; edges are continued.
 
     `between` [h,w] is scratch; `result` may be `image`.
     """
     height, width = image.shape
     reach = len(taps) // 2
     for j in range(height):
+        line, source, weight = between[j], image[j], taps[reach]
         for i in range(width):
-            between[j, i] = 0
-        for t in range(-reach, reach + 1):
-            source = image[min(max(j + t, 0), height - 1)]
-            weight = taps[t + reach]
+            line[i] = weight * source[i]
+        for t in range(1, reach + 1):
+            above, below = image[max(j - t, 0)], image[min(j + t, height - 1)]
+            weight = taps[reach + t]
             for i in range(width):
-                between[j, i] += weight * source[i]
+                line[i] += weight * (above[i] + below[i])
     row = np.empty(width + 2 * reach, np.float32)
     for j in range(height):
-        for i in range(width + 2 * reach):
-            row[i] = between[j, min(max(i - reach, 0), width - 1)]
+        row[:reach], row[reach + width :] = between[j, 0], between[j, width - 1]
+        row[reach : reach + width] = between[j]
+        line, source, weight = result[j], row[reach : reach + width], taps[reach]
         for i in range(width):
-            result[j, i] = 0
-        for t in range(2 * reach + 1):
-            weight = taps[t]
+            line[i] = weight * source[i]
+        for t in range(1, reach + 1):
+            before, behind = row[reach - t : reach - t + width], row[reach + t : reach + t + width]
+            weight = taps[reach + t]
             for i in range(width):
-                result[j, i] += weight * row[i + t]
+                line[i] += weight * (before[i] + behind[i])
 
 
 @compiled("void(f4[:,::1], f4[:,::1], f8[::1])")
@@ -164,6 +168,17 @@ def find_peaks(image: Any, threshold: Any, radius: float, found: Any) -> int:
                 found[count, 1] = j + 0.5 * (below - above) / max(2 * value - above - below, 1e-9)
                 count += 1
     return count
+
+
+@compiled("void(f4[:,::1], f8[:,::1], f8, f4)")
+def clear_discs(image: Any, position: Any, radius: float, level: Any) -> None:
+    """Set image [h,w] to a level within a radius of positions [K,2]."""
+    height, _ = image.shape
+    for k in range(len(position)):
+        x, y = position[k, 0], position[k, 1]
+        for j in range(max(0, math.ceil(y - radius)), min(height, int(y + radius) + 1)):
+            half = math.sqrt(max(radius * radius - (j - y) ** 2, 0.0))
+            image[j, max(0, math.ceil(x - half)) : max(0, math.floor(x + half) + 1)] = level
 
 
 @compiled("void(f8[:,::1], f8, b1[::1])")

@@ -103,6 +103,7 @@ class JanusDetector:
             found = found.take(good)
             found = found.joined(self._fit(search, around.reshape(-1, 2), found.position))
         found = self._with_partners(search, found, least)
+        found = self._with_hidden(search, found, level, height)
         found = found.take((found.signal >= config.lowest) & (found.quality > _LEAST_EXPLAINED))
         return without_duplicates(found, config.separation, search.shape)
 
@@ -134,6 +135,24 @@ class JanusDetector:
         # Now each can leave the other's pixels out.
         everyone = np.concatenate([known, added.position])
         again = self._fit(search, np.concatenate([beside[chosen], added.position]), everyone)
+        return found.joined(added).joined(again)
+
+    def _with_hidden(
+        self, search: Search, found: Detections, level: float, height: float
+    ) -> Detections:
+        """Add discs without a peak of their own, where no sure one is found yet."""
+        found = found.take(found.quality > _LEAST_EXPLAINED)
+        if not len(found):
+            return found
+        radius, usual = self.config.radius, np.median(found.quality)
+        sure = found.position[found.quality > _POOR * usual]
+        middle = (level + height) / 2
+        beside = search.peaks_beside(sure, 1.05 * radius, level, middle, radius / 4)
+        added = self._fit(search, beside, np.concatenate([sure, beside]))
+        added = added.take(added.quality > _POOR * usual)
+        everyone = np.concatenate([sure, added.position])
+        again = found.position[found.quality < _ALONE * usual]
+        again = self._fit(search, np.concatenate([again, added.position]), everyone)
         return found.joined(added).joined(again)
 
     def _fit(self, search: Search, start: Floats, others: Floats) -> Detections:

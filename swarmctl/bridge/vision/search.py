@@ -27,6 +27,7 @@ class Search:
         self.half: Image = np.empty(half, np.float32)
         self.fine_half: Image = np.empty(half, np.float32)
         self._between: Image = np.empty(half, np.float32)
+        self._rest: Image = np.empty(half, np.float32)
         self._ground = _Ground(half)
         self._values = np.empty(half[0] * half[1], np.float32)
         self._every = max(1, min(half) // _SAMPLED_ROWS)
@@ -73,6 +74,20 @@ class Search:
     def peaks(self, threshold: float, radius: float) -> Floats:
         """Positions [M,2] px in the frame of the local maxima of `half` within `radius` px."""
         count = self._loops.find_peaks(self.half, threshold, radius / 2, self._found)
+        return from_half(self._found[:count])
+
+    def peaks_beside(
+        self, known: Floats, radius: float, level: float, threshold: float, sigma: float
+    ) -> Floats:
+        """Positions [M,2] px of peaks of `half` where no disc of a radius in px is known yet.
+
+        Discs at known [K,2] px are set to the level, and the rest is smoothed by `sigma` half
+        pixels; peaks are above a threshold and the highest within a radius.
+        """
+        self._rest[...] = self.half
+        self._loops.clear_discs(self._rest, to_half(known), radius / 2, level)
+        self._loops.smooth(self._rest, _taps(sigma), self._between, self._rest)
+        count = self._loops.find_peaks(self._rest, threshold, radius / 2, self._found)
         return from_half(self._found[:count])
 
 
