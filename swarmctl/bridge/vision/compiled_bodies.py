@@ -35,7 +35,7 @@ def on_a_ridge(image: Any, i: int, j: int, flank: int) -> bool:
     return False
 
 
-@compiled("void(f4[:,::1], f4, i8, i8[:,:,::1], f4[:,::1], i8[:,::1])")
+@compiled("void(f4[:,::1], f4, i8, i8[:,:,::1], f4[:,::1], i2[:,::1])")
 def line_means(image: Any, least: Any, flank: int, line: Any, mean: Any, which: Any) -> None:
     """Write the highest mean of image [h,w] along lines, and which of them has it, per pixel.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from swarmctl.bridge.vision.detections import Detections, Floats, Frame, Image
 from swarmctl.bridge.vision.frames import check_frame
@@ -28,6 +29,7 @@ class Search:
         self.fine_half: Image = np.empty(half, np.float32)
         self._between: Image = np.empty(half, np.float32)
         self._rest: Image = np.empty(half, np.float32)
+        self._which = np.empty(half, np.int16)
         self._ground = _Ground(half)
         self._values = np.empty(half[0] * half[1], np.float32)
         self._every = max(1, min(half) // _SAMPLED_ROWS)
@@ -75,6 +77,21 @@ class Search:
         """Positions [M,2] px in the frame of the local maxima of `half` within `radius` px."""
         count = self._loops.find_peaks(self.half, threshold, radius / 2, self._found)
         return from_half(self._found[:count])
+
+    def line_peaks(
+        self, line: npt.NDArray[np.int64], flank: int, least: float, radius: float
+    ) -> tuple[Floats, Floats, npt.NDArray[np.int16]]:
+        """Peaks of the highest means of `half` along lines, see `compiled_bodies.line_means`.
+
+        Returns positions [M,2] px, the means [M] there, and which of the lines [M] have them.
+        """
+        from swarmctl.bridge.vision import compiled_bodies
+
+        compiled_bodies.line_means(self.half, least, flank, line, self._rest, self._which)
+        count = self._loops.find_peaks(self._rest, least, radius / 2, self._found)
+        place = from_half(self._found[:count])
+        i, j = np.rint(self._found[:count]).astype(int).T
+        return place, self._rest[j, i].astype(np.float64), self._which[j, i]
 
     def peaks_beside(
         self, known: Floats, radius: float, level: float, threshold: float, sigma: float
