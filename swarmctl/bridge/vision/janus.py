@@ -146,13 +146,12 @@ class JanusDetector:
             return found
         radius, usual = self.config.radius, np.median(found.quality)
         sure = found.position[found.quality > _POOR * usual]
-        middle = (level + height) / 2
-        beside = search.peaks_beside(sure, 1.05 * radius, level, middle, radius / 4)
+        beside = search.peaks_beside(sure, radius, level, height)
         added = self._fit(search, beside, np.concatenate([sure, beside]))
         added = added.take(added.quality > _POOR * usual)
         everyone = np.concatenate([sure, added.position])
-        again = found.position[found.quality < _ALONE * usual]
-        again = self._fit(search, np.concatenate([again, added.position]), everyone)
+        unsure = found.position[found.quality < _ALONE * usual]
+        again = self._fit(search, np.concatenate([unsure, added.position]), everyone)
         return found.joined(added).joined(again)
 
     def _fit(self, search: Search, start: Floats, others: Floats) -> Detections:

@@ -12,6 +12,9 @@ _TO_SIGMA = 1.4826  # standard deviation of Gaussian noise per median deviation
 _TILE = 64  # half pixels
 _FEWEST = 4  # tiles of a side, for the curvature of the illumination
 _SAMPLES = 20  # per tile and axis
+_CLEARED = 1.05  # radii
+_SURROUND = 0.5  # weight of the wide mean, against the narrow one
+_LEAST_PEAK = 0.3  # of the height of discs, for the difference of both
 _SAMPLED_ROWS = 64  # for level and noise, at least
 
 
@@ -29,6 +32,7 @@ class Search:
         self.fine_half: Image = np.empty(half, np.float32)
         self._between: Image = np.empty(half, np.float32)
         self._rest: Image = np.empty(half, np.float32)
+        self._wide: Image = np.empty(half, np.float32)
         self._which = np.empty(half, np.int16)
         self._ground = _Ground(half)
         self._values = np.empty(half[0] * half[1], np.float32)
@@ -93,18 +97,22 @@ class Search:
         i, j = np.rint(self._found[:count]).astype(int).T
         return place, self._rest[j, i].astype(np.float64), self._which[j, i]
 
-    def peaks_beside(
-        self, known: Floats, radius: float, level: float, threshold: float, sigma: float
-    ) -> Floats:
-        """Positions [M,2] px of peaks of `half` where no disc of a radius in px is known yet.
+    def peaks_beside(self, known: Floats, radius: float, level: float, height: float) -> Floats:
+        """Positions [M,2] px of what may be discs of a radius in px where none is known yet.
 
-        Discs at known [K,2] px are set to the level, and the rest is smoothed by `sigma` half
-        pixels; peaks are above a threshold and the highest within a radius.
+        Discs at known [K,2] px are set to the level. Peaks are those of the difference of a narrow
+        and a wide mean, which is low between discs that touch; a disc alone has 0.6 of the
+        height over the level there.
         """
         self._rest[...] = self.half
-        self._loops.clear_discs(self._rest, to_half(known), radius / 2, level)
-        self._loops.smooth(self._rest, _taps(sigma), self._between, self._rest)
-        count = self._loops.find_peaks(self._rest, threshold, radius / 2, self._found)
+        self._rest -= np.float32(level)
+        self._loops.clear_discs(self._rest, to_half(known), _CLEARED * radius / 2, 0.0)
+        self._loops.smooth(self._rest, _taps(radius / 4), self._between, self._rest)
+        self._loops.smooth(self._rest, _taps(radius / 3), self._between, self._wide)
+        self._wide *= np.float32(_SURROUND)
+        self._rest -= self._wide
+        least = _LEAST_PEAK * (height - level)
+        count = self._loops.find_peaks(self._rest, least, radius / 2, self._found)
         return from_half(self._found[:count])
 
 
@@ -179,7 +187,8 @@ class _Ground:
         )
         self._tiles: Image = np.zeros(count, np.float32)
         self._bow: Floats = np.zeros(6)
-        self._design = self._inverse = np.empty((0, 0))
+        self._design: Floats = np.empty((0, 0))
+        self._inverse: Floats = np.empty((0, 0))
         if min(count) >= 3:
             self._design = _surfaces(shape, count)
             self._inverse = np.linalg.pinv(self._design)
@@ -188,7 +197,7 @@ class _Ground:
         """Find the ground of an image [h,w]."""
         self._ranks.tile_medians(image, self._rows, self._columns, self._tiles)
         if self._design.size:
-            self._bow = self._inverse @ self._tiles.ravel()
+            self._bow[:] = self._inverse @ self._tiles.ravel()
             self._tiles -= (self._design @ self._bow).reshape(self._tiles.shape)
 
     def subtract(self, image: Image) -> None:
