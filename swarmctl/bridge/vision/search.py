@@ -191,7 +191,7 @@ class _Ground:
         self._inverse: Floats = np.empty((0, 0))
         if min(count) >= 3:
             self._design = _surfaces(shape, count)
-            self._inverse = np.linalg.pinv(self._design)
+            self._inverse = np.asarray(np.linalg.pinv(self._design), np.float64)
 
     def measure(self, image: Image) -> None:
         """Find the ground of an image [h,w]."""
