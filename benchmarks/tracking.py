@@ -1,6 +1,6 @@
 """Detection and tracking: time per frame beside trackpy, errors, recall, and swapped identities.
 
-    python benchmarks/tracking.py [--part frames|swaps] [--frames N] [--json FILE]
+    python benchmarks/tracking.py [--part frames|swaps] [--frames N] [--json FILE] [--page FILE]
 
 Frames of 1024 x 1024 px are rendered with known truth. Every frame is given to our detector and
 tracker and to trackpy in turn, so that the ratio is one of the same run. CPU time is that of the
@@ -12,11 +12,13 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from common import parser, report
+from common import machine, parser, report
 from scipy.spatial import cKDTree
 
 from swarmctl.bridge.vision.detections import Detections
@@ -39,6 +41,7 @@ from swarmctl.optics.optics_config import (
 
 Floats = npt.NDArray[np.float64]
 
+BEGIN, END = "<!-- begin: benchmarks/tracking.py -->", "<!-- end -->"
 RADIUS, SPEED, PERSISTENCE, DIFFUSION = 1.5, 5.0, 3.0, 0.1
 """Of the colloids: µm, µm/s, s, µm²/s."""
 
@@ -117,116 +120,123 @@ class Score:
         }
 
 
-def one_row(what: str, count: int, clock: list[float], cpu: list[float]) -> dict[str, Any]:
-    """Figures of times in ms, the first frame left out."""
-    return {
-        "what": what,
-        "colloids": count,
-        "median ms": float(np.median(clock[1:])),
-        "p99 ms": float(np.percentile(clock[1:], 99)),
-        "CPU ms": float(np.median(cpu[1:])),
-        "p99 CPU ms": float(np.percentile(cpu[1:], 99)),
-    }
+@dataclass(frozen=True)
+class Case:
+    """Colloids of a look, what finds them, and the radius in µm at which they push each other."""
+
+    what: str
+    count: int
+    config: OpticsConfig
+    detector: SpotDetectorConfig | JanusDetectorConfig | RodDetectorConfig | DimerDetectorConfig
+    radius: float
 
 
-def spots(count: int, frames: int, slow_every: int) -> list[dict[str, Any]]:
-    """Rows of bright spots; trackpy sees every `slow_every`-th frame."""
-    config = OpticsConfig()
-    form, affine = ImageFormation(config), config.affine
-    detect = SpotDetectorConfig().build()
-    follow = Tracker(TrackerConfig(capacity=2 * count), affine)
-    try:
-        other = TrackpyDetectorConfig(minmass=5000.0).build()
-    except MissingExtraError as error:
-        print(error)
-        other = None
-    swimmers = Swimmers(count, 200.0, 1.2, seed=count)
-    tracks = follow.start()
-    clocks: dict[str, tuple[list[float], list[float]]] = {}
-    ours, theirs = Score(), Score()
+def cases() -> list[Case]:
+    """All that are measured."""
+    rows = [Case("spots", n, OpticsConfig(), SpotDetectorConfig(), 1.2) for n in (50, 200, 500)]
+    light = IlluminationConfig(background=2000.0, vignetting=0.2)
+    for count, radius in ((50, 1.2), (200, 1.2), (200, 2.4)):
+        config = OpticsConfig(look=JanusConfig(radius=radius), illumination=light)
+        size = radius / config.view.pixel_size
+        detector = JanusDetectorConfig(radius=size, separation=1.5 * size)
+        rows.append(Case(f"Janus, R = {size:g} px", count, config, detector, radius))
+    rods, dimers = OpticsConfig(look=RodConfig()), OpticsConfig(look=DimerConfig())
+    rows.append(Case("rods of 20 px", 200, rods, RodDetectorConfig(), 2.8))
+    return [*rows, Case("dimers of 10 px", 200, dimers, DimerDetectorConfig(), 2.0)]
+
+
+def angles(found: Detections, places: Floats, director: Floats, view: Affine) -> Floats:
+    """Errors [K] rad of the directions of what was found, or of axes; none where none is seen."""
+    away, index = cKDTree(found.position).query(places)
+    index, true = index[away < 2], director[away < 2]
+    seen = view.direction_to_sample(found.direction[index])
+    cross = seen[:, 0] * true[:, 1] - seen[:, 1] * true[:, 0]
+    error = np.arctan2(cross, np.sum(seen * true, axis=1))
+    axis = np.arcsin(np.clip(cross, -1, 1))
+    shown = np.isfinite(found.direction_error[index])
+    return np.where(found.axial[index], axis, error)[shown]
+
+
+def measure(case: Case, frames: int, slow_every: int) -> dict[str, Any]:
+    """A row: times of detection and tracking together, and errors.
+
+    Where there are spots, trackpy sees every `slow_every`-th frame.
+    """
+    form, affine = ImageFormation(case.config), case.config.affine
+    detect = case.detector.build()
+    follow = Tracker(TrackerConfig(capacity=2 * case.count), affine)
+    swimmers = Swimmers(case.count, 198.0, case.radius, seed=case.count)
+    other = None
+    if isinstance(case.detector, SpotDetectorConfig):
+        try:
+            other = TrackpyDetectorConfig(minmass=5000.0).build()
+        except MissingExtraError as error:
+            print(error)
+    tracks, ours, theirs = follow.start(), Score(), Score()
+    clock: dict[str, list[float]] = {n: [] for n in ("render", "detect", "track", "trackpy")}
+    cpu: dict[str, list[float]] = {name: [] for name in clock}
+    turned = []
+
+    def time_of(name: str, function: Callable[[], Any]) -> Any:
+        return timed(function, clock[name], cpu[name])
+
     for number in range(frames):
         swimmers.step(0.05)
-        sample = Sample(swimmers.place - 100, np.tile([1.0, 0.0], (count, 1)), np.arange(count))
-        frame = timed(lambda: form.frame(sample, number), *clocks.setdefault("render", ([], [])))  # noqa: B023
+        director = np.column_stack([np.cos(swimmers.angle), np.sin(swimmers.angle)])
+        sample = Sample(swimmers.place - 99, director, np.arange(case.count))
         places = affine.to_image(sample.position)
-        found = timed(lambda: detect(frame), *clocks.setdefault("detect", ([], [])))  # noqa: B023
+        frame = time_of("render", lambda: form.frame(sample, number))  # noqa: B023
+        found = time_of("detect", lambda: detect(frame))  # noqa: B023
+        tracks = time_of("track", lambda: follow.update(tracks, found, 0.05 * number))  # noqa: B023
         ours.add(found, places)
-        tracks = timed(
-            lambda: follow.update(tracks, found, 0.05 * number),  # noqa: B023
-            *clocks.setdefault("track", ([], [])),
-        )
+        turned.append(angles(found, places, director, affine))
+        if other is not None and number == 0:
+            other(frame)  # the first call compiles
         if other is not None and number % slow_every == 0:
-            found = timed(lambda: other(frame), *clocks.setdefault("trackpy", ([], [])))  # noqa: B023
-            theirs.add(found, places)
-    rows = [one_row(what, count, *times) for what, times in clocks.items()]
-    total = [a + b for a, b in zip(clocks["detect"][0], clocks["track"][0], strict=True)]
-    worked = [a + b for a, b in zip(clocks["detect"][1], clocks["track"][1], strict=True)]
-    rows.insert(3, one_row("detect + track", count, total, worked) | ours.row())
-    rows[3]["identities"] = tracks.next_identity
+            theirs.add(time_of("trackpy", lambda: other(frame)), places)  # noqa: B023
+    whole, worked = (np.add(t["detect"], t["track"])[1:] for t in (clock, cpu))
+    turn = np.concatenate(turned)
+    row = {"what": case.what, "colloids": case.count}
+    row |= {"median ms": np.median(whole), "p99 ms": np.percentile(whole, 99)}
+    row |= {"CPU ms": np.median(worked), "p99 CPU ms": np.percentile(worked, 99)}
+    row |= {f"{name} ms": np.median(clock[name][1:]) for name in ("detect", "track", "render")}
+    row |= ours.row()
+    if len(turn):
+        row["angle °"] = np.degrees(np.sqrt(np.mean(turn**2)))
+    row["identities"] = tracks.next_identity
     if other is not None:
-        rows[4] |= theirs.row()
-        reference = rows[4]["median ms"]
-        for row in rows[1:]:
-            row["trackpy / this"] = reference / row["median ms"]
-    return rows
+        slow = np.median(clock["trackpy"])
+        row |= {"trackpy ms": slow, "trackpy / this": slow / np.median(whole)}
+        row |= {f"trackpy {name}": value for name, value in theirs.row().items()}
+    return {name: getattr(value, "item", lambda v=value: v)() for name, value in row.items()}
 
 
-def janus(count: int, frames: int, radius: float) -> list[dict[str, Any]]:
-    """Rows of Janus discs."""
-    config = OpticsConfig(
-        look=JanusConfig(radius=radius),
-        illumination=IlluminationConfig(background=2000.0, vignetting=0.2),
-    )
-    form, affine = ImageFormation(config), config.affine
-    pixels = radius / config.view.pixel_size
-    detect = JanusDetectorConfig(radius=pixels, separation=1.5 * pixels).build()
-    swimmers = Swimmers(count, 198.0, radius, seed=count)
-    clock, cpu, score, angles = [], [], Score(), []
-    for number in range(frames):
-        swimmers.step(0.05)
-        director = np.column_stack([np.cos(swimmers.angle), np.sin(swimmers.angle)])
-        sample = Sample(swimmers.place - 99, director, np.arange(count))
-        frame = form.frame(sample, number)
-        places = affine.to_image(sample.position)
-        found = timed(lambda: detect(frame), clock, cpu)  # noqa: B023
-        score.add(found, places)
-        away, index = cKDTree(found.position).query(places)
-        seen = affine.direction_to_sample(found.direction[index[away < 2]])
-        true = director[away < 2]
-        cross = seen[:, 0] * true[:, 1] - seen[:, 1] * true[:, 0]
-        angles.extend(np.arctan2(cross, np.sum(seen * true, axis=1)))
-    row = one_row(f"Janus, R = {pixels:g} px", count, clock, cpu) | score.row()
-    return [row | {"angle °": float(np.degrees(np.sqrt(np.mean(np.square(angles)))))}]
+def page_table(rows: list[dict[str, Any]]) -> str:
+    """The table of the guide, as Markdown."""
+    lines = [
+        "| 1024 × 1024 px | colloids | median | p99 | trackpy / this | RMS | recall | false |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        ratio = f"{row['trackpy / this']:.0f}" if "trackpy / this" in row else ""
+        turn = f", {row['angle °']:.2f}°" if "angle °" in row else ""
+        lines.append(
+            f"| {row['what']} | {row['colloids']} | {row['median ms']:.1f} ms "
+            f"| {row['p99 ms']:.1f} ms | {ratio} | {row['RMS px']:.2f} px{turn} "
+            f"| {row['recall']:.4f} | {row['extra']} |"
+        )
+    return "\n".join(lines)
 
 
-def with_axes(
-    what: str,
-    look: RodConfig | DimerConfig,
-    detector: RodDetectorConfig | DimerDetectorConfig,
-    radius: float,
-    frames: int,
-    count: int = 200,
-) -> dict[str, Any]:
-    """A row of bodies with an axis; their middles are two radii apart."""
-    config = OpticsConfig(look=look)
-    form, affine, detect = ImageFormation(config), config.affine, detector.build()
-    swimmers = Swimmers(count, 198.0, radius, seed=count)
-    clock, cpu, score, angles = [], [], Score(), []
-    for number in range(frames):
-        swimmers.step(0.05)
-        director = np.column_stack([np.cos(swimmers.angle), np.sin(swimmers.angle)])
-        sample = Sample(swimmers.place - 99, director, np.arange(count))
-        frame = form.frame(sample, number)
-        places = affine.to_image(sample.position)
-        found = timed(lambda: detect(frame), clock, cpu)  # noqa: B023
-        score.add(found, places)
-        away, index = cKDTree(found.position).query(places)
-        seen = affine.direction_to_sample(found.direction[index[away < 2]])
-        true = director[away < 2]
-        cross = seen[:, 0] * true[:, 1] - seen[:, 1] * true[:, 0]
-        angles.extend(np.arcsin(np.clip(cross, -1, 1)))
-    row = one_row(what, count, clock, cpu) | score.row()
-    return row | {"angle °": float(np.degrees(np.sqrt(np.mean(np.square(angles)))))}
+def write_page(page: Path, rows: list[dict[str, Any]], frames: int) -> None:
+    """Put the table, and what it was measured on, between the marks of a page."""
+    about = machine()
+    words = f"{frames} frames per row, {about['cores']} cores of an {about['cpu']} (processor)."
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise SystemExit(f"{page} lacks the lines {BEGIN} and {END}.")
+    page.write_text(f"{before}{begin}\n\n{words}\n\n{page_table(rows)}\n\n{end}{after}")
 
 
 def swaps(interval: float, missing: int, frames: int, count: int = 200) -> dict[str, Any]:
@@ -275,18 +285,16 @@ def main() -> None:
     options.add_argument("--part", choices=["frames", "swaps"], help="one of both")
     options.add_argument("--frames", type=int, default=300)
     options.add_argument("--slow-every", type=int, default=10, help="frames per one for trackpy")
+    options.add_argument("--page", type=Path, help="also put the table of frames into this page")
     chosen = options.parse_args()
     if chosen.part != "swaps":
-        rows = [r for n in (50, 200, 500) for r in spots(n, chosen.frames, chosen.slow_every)]
-        rows += janus(50, chosen.frames, 1.2) + janus(200, chosen.frames, 1.2)
-        rows += janus(200, chosen.frames, 2.4)
-        rods, dimers = RodDetectorConfig(), DimerDetectorConfig()
-        rows.append(with_axes("rods of 20 px", RodConfig(), rods, 2.8, chosen.frames))
-        rows.append(with_axes("dimers of 10 px", DimerConfig(), dimers, 2.0, chosen.frames))
+        rows = [measure(case, chosen.frames, chosen.slow_every) for case in cases()]
         report("Frames of 1024 x 1024 px", rows, chosen.json)
+        if chosen.page:
+            write_page(chosen.page, rows, chosen.frames)
     if chosen.part != "frames":
         rows = [swaps(dt, gone, 2 * chosen.frames) for dt in (0.02, 0.05, 0.1) for gone in (5, 6)]
-        path = chosen.json and chosen.json.with_suffix(".swaps.json")
+        path = chosen.json and chosen.json.with_name(chosen.json.stem + "-swaps.json")
         report("Identities of 200 colloids at area fraction 0.1", rows, path)
 
 

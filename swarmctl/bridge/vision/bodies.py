@@ -37,7 +37,7 @@ def fit(search: Search, dimer: bool, size: float, sigma: float, start: Floats, r
     the search has taken. `half` of the search becomes what they leave over. What cannot be fitted
     is NaN.
     """
-    from swarmctl.bridge.vision import compiled_bodies
+    from swarmctl.bridge.vision import compiled_fits
 
     # The means over 2 x 2 px are wider by the variance of two points one pixel apart, and lower.
     width = float(np.sqrt(sigma**2 + 0.25))
@@ -45,8 +45,8 @@ def fit(search: Search, dimer: bool, size: float, sigma: float, start: Floats, r
     scale = np.array([lower, lower if dimer else 0.5, 0.5, 0.5, 1.0])
     known = np.column_stack([np.zeros(len(start)), start * scale])
     known[:, 3:5] = to_half(start[:, 2:4])
-    error, unequal, explained = (np.full(len(start), np.nan) for _ in range(3))
-    compiled_bodies.fit_bodies(
+    figure = np.full((len(start), 3), np.nan)
+    compiled_fits.fit_bodies(
         search.fine_half,
         search.half,
         dimer,
@@ -54,13 +54,11 @@ def fit(search: Search, dimer: bool, size: float, sigma: float, start: Floats, r
         width / 2,
         rounds,
         known,
-        error,
-        unequal,
-        explained,
+        figure,
     )
     found = known[:, 1:] / scale
     found[:, 2:4] = from_half(known[:, 3:5])
-    return Fits(found, error, unequal, explained)
+    return Fits(found, *figure.T)
 
 
 def detections(fits: Fits, signal: Floats, turn: Bools, axial: Bools, length: Floats) -> Detections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from swarmctl.core.machine_code import compiled
 
 # Drivers lend frames that cannot be written to.
 _READ = "Array({}, 2, 'C', readonly=True)"
+_BLOCK = 32  # pixels that are passed over together where none is high
 _LEVEL = f"void({_READ}, {_READ.format('f4')}, {_READ.format('f4')}, f4[:,::1])"
 
 
@@ -30,42 +32,46 @@ def follow_median(image: Any, median: Any, step: Any) -> None:
             median[j, i] += min(max(away, -step), step)
 
 
-@compiled("void(f4[:,::1], f4[:,::1])")
-def halve(image: Any, half: Any) -> None:
-    """Write means of 2 x 2 pixels of image [H,W] into half [H//2,W//2]."""
+@compiled(*(f"void({_READ.format(kind)}, f4[:,::1])" for kind in ("u1", "u2", "f4")))
+def halve(frame: Any, half: Any) -> None:
+    """Write means of 2 x 2 pixels of a frame [H,W] into half [H//2,W//2]."""
     for j in range(half.shape[0]):
-        for i in range(half.shape[1]):
-            upper = image[2 * j, 2 * i] + image[2 * j, 2 * i + 1]
-            lower = image[2 * j + 1, 2 * i] + image[2 * j + 1, 2 * i + 1]
-            half[j, i] = np.float32(0.25) * (upper + lower)
+        upper, lower, line = frame[2 * j], frame[2 * j + 1], half[j]
+        for i in range(len(line)):
+            above = np.float32(upper[2 * i]) + np.float32(upper[2 * i + 1])
+            below = np.float32(lower[2 * i]) + np.float32(lower[2 * i + 1])
+            line[i] = np.float32(0.25) * (above + below)
 
 
 @compiled("void(f4[:,::1], f4[::1], f4[:,::1], f4[:,::1])")
 def smooth(image: Any, taps: Any, between: Any, result: Any) -> None:
-    """Convolve image [h,w] along both axes with taps [2r+1]; edges are continued.
+    """Convolve image [h,w] along both axes with symmetric taps [2r+1]; edges are continued.
 
     `between` [h,w] is scratch; `result` may be `image`.
     """
     height, width = image.shape
     reach = len(taps) // 2
     for j in range(height):
+        line, source, weight = between[j], image[j], taps[reach]
         for i in range(width):
-            between[j, i] = 0
-        for t in range(-reach, reach + 1):
-            source = image[min(max(j + t, 0), height - 1)]
-            weight = taps[t + reach]
+            line[i] = weight * source[i]
+        for t in range(1, reach + 1):
+            above, below = image[max(j - t, 0)], image[min(j + t, height - 1)]
+            weight = taps[reach + t]
             for i in range(width):
-                between[j, i] += weight * source[i]
+                line[i] += weight * (above[i] + below[i])
     row = np.empty(width + 2 * reach, np.float32)
     for j in range(height):
-        for i in range(width + 2 * reach):
-            row[i] = between[j, min(max(i - reach, 0), width - 1)]
+        row[:reach], row[reach + width :] = between[j, 0], between[j, width - 1]
+        row[reach : reach + width] = between[j]
+        line, source, weight = result[j], row[reach : reach + width], taps[reach]
         for i in range(width):
-            result[j, i] = 0
-        for t in range(2 * reach + 1):
-            weight = taps[t]
+            line[i] = weight * source[i]
+        for t in range(1, reach + 1):
+            before, behind = row[reach - t : reach - t + width], row[reach + t : reach + t + width]
+            weight = taps[reach + t]
             for i in range(width):
-                result[j, i] += weight * row[i + t]
+                line[i] += weight * (before[i] + behind[i])
 
 
 @compiled("void(f4[:,::1], f4[:,::1], f8[::1])")
@@ -100,6 +106,31 @@ def subtract_coarse(image: Any, coarse: Any, bow: Any) -> None:
                 image[j, i] -= first + x * (second + x * third)
 
 
+@compiled("b1(f4[:,::1], i8, i8, f8)")
+def is_peak(image: Any, i: int, j: int, radius: float) -> bool:
+    """Whether nothing within a radius of pixel (i, j), not on the edge, is higher.
+
+    Of equal pixels the last one is the peak.
+    """
+    height, width = image.shape
+    value = image[j, i]
+    if (
+        value < image[j, i - 1]
+        or value < image[j - 1, i]
+        or value <= image[j, i + 1]
+        or value <= image[j + 1, i]
+    ):
+        return False
+    reach = int(radius)
+    for b in range(max(0, j - reach), min(height, j + reach + 1)):
+        for a in range(max(0, i - reach), min(width, i + reach + 1)):
+            if (a - i) ** 2 + (b - j) ** 2 <= radius * radius and (
+                image[b, a] > value or (image[b, a] == value and (b, a) > (j, i))
+            ):
+                return False
+    return True
+
+
 @compiled("i8(f4[:,::1], f4, f8, f8[:,::1])")
 def find_peaks(image: Any, threshold: Any, radius: float, found: Any) -> int:
     """Write the local maxima of image [h,w] above a threshold into found [K,2] (x, y).
@@ -108,34 +139,46 @@ def find_peaks(image: Any, threshold: Any, radius: float, found: Any) -> int:
     Returns their number, which is cut at K.
     """
     height, width = image.shape
-    reach, count = int(radius), 0
+    count = 0
     for j in range(1, height - 1):
-        for i in range(1, width - 1):
-            value = image[j, i]
-            # Of equal pixels the last one is taken.
-            if (
-                value <= threshold
-                or value < image[j, i - 1]
-                or value < image[j - 1, i]
-                or value <= image[j, i + 1]
-                or value <= image[j + 1, i]
-            ):
+        for start in range(1, width - 1, _BLOCK):
+            block = image[j, start : min(start + _BLOCK, width - 1)]
+            high = 0
+            for n in range(len(block)):
+                high += block[n] > threshold
+            if high == 0:
                 continue
-            highest = True
-            for b in range(max(0, j - reach), min(height, j + reach + 1)):
-                for a in range(max(0, i - reach), min(width, i + reach + 1)):
-                    if (a - i) ** 2 + (b - j) ** 2 <= radius * radius and (
-                        image[b, a] > value or (image[b, a] == value and (b, a) > (j, i))
-                    ):
-                        highest = False
-            if not highest or count == len(found):
-                continue
-            bend_x = 2 * value - image[j, i - 1] - image[j, i + 1]
-            bend_y = 2 * value - image[j - 1, i] - image[j + 1, i]
-            found[count, 0] = i + 0.5 * (image[j, i + 1] - image[j, i - 1]) / max(bend_x, 1e-9)
-            found[count, 1] = j + 0.5 * (image[j + 1, i] - image[j - 1, i]) / max(bend_y, 1e-9)
-            count += 1
+            for i in range(start, start + len(block)):
+                if (
+                    image[j, i] <= threshold
+                    or not is_peak(image, i, j, radius)
+                    or count == len(found)
+                ):
+                    continue
+                value = image[j, i]
+                before, behind, above, below = (
+                    image[j, i - 1],
+                    image[j, i + 1],
+                    image[j - 1, i],
+                    image[j + 1, i],
+                )
+                found[count, 0] = i + 0.5 * (behind - before) / max(
+                    2 * value - before - behind, 1e-9
+                )
+                found[count, 1] = j + 0.5 * (below - above) / max(2 * value - above - below, 1e-9)
+                count += 1
     return count
+
+
+@compiled("void(f4[:,::1], f8[:,::1], f8, f4)")
+def clear_discs(image: Any, position: Any, radius: float, level: Any) -> None:
+    """Set image [h,w] to a level within a radius of positions [K,2]."""
+    height, _ = image.shape
+    for k in range(len(position)):
+        x, y = position[k, 0], position[k, 1]
+        for j in range(max(0, math.ceil(y - radius)), min(height, int(y + radius) + 1)):
+            half = math.sqrt(max(radius * radius - (j - y) ** 2, 0.0))
+            image[j, max(0, math.ceil(x - half)) : max(0, math.floor(x + half) + 1)] = level
 
 
 @compiled("void(f8[:,::1], f8, b1[::1])")
@@ -161,16 +204,20 @@ def close_gaps(image: Any, reach: int, between: Any) -> None:
     for turn in range(2):
         sign = np.float32(1 - 2 * turn)
         for j in range(height):
+            line, source = between[j], image[j]
             for i in range(width):
-                between[j, i] = sign * image[j, i]
+                line[i] = sign * source[i]
             for b in range(max(0, j - reach), min(height, j + reach + 1)):
+                source = image[b]
                 for i in range(width):
-                    between[j, i] = max(between[j, i], sign * image[b, i])
+                    value = sign * source[i]
+                    line[i] = value if value > line[i] else line[i]
         for j in range(height):
-            for i in range(width):
-                image[j, i] = between[j, i]
+            line = image[j]
+            line[:] = between[j]
             for a in range(-reach, reach + 1):
-                for i in range(max(0, -a), min(width, width - a)):
-                    image[j, i] = max(image[j, i], between[j, i + a])
+                part, other = line[max(0, -a) :], between[j, max(0, a) :]
+                for i in range(width - abs(a)):
+                    part[i] = other[i] if other[i] > part[i] else part[i]
             for i in range(width):
-                image[j, i] *= sign
+                line[i] *= sign

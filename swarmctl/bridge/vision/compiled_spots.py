@@ -10,9 +10,12 @@ import numpy as np
 from swarmctl.core.machine_code import compiled
 
 SECTORS = 8
+CLOSE = 0.01  # px: no more rounds for a spot without neighbours
+_KINDS = ("u1", "u2", "f4")
+_READ = "Array({}, 2, 'C', readonly=True)"
 
 
-@compiled("f8(f4[:,::1], f8, f8, f8, f8)")
+@compiled(*(f"f8({_READ.format(kind)}, f8, f8, f8, f8)" for kind in _KINDS))
 def ground_beside(image: Any, x: float, y: float, inner: float, outer: float) -> float:
     """Lowest mean of eight sectors of the ring around (x, y): the level without neighbours."""
     height, width = image.shape
@@ -33,7 +36,7 @@ def ground_beside(image: Any, x: float, y: float, inner: float, outer: float) ->
     return lowest if lowest < np.inf else 0.0
 
 
-@compiled("void(f4[:,::1], f8, i8, f8[:,::1], f8[::1])")
+@compiled(*(f"void({_READ.format(kind)}, f8, i8, f8[:,::1], f8[::1])" for kind in _KINDS))
 def refine_spots(image: Any, sigma: float, rounds: int, position: Any, height: Any) -> None:
     """Move K positions [K,2] px onto Gaussian spots of an image [H,W]; write their heights [K].
 
@@ -55,49 +58,57 @@ def refine_spots(image: Any, sigma: float, rounds: int, position: Any, height: A
         j = min(max(int(y + 0.5), 0), rows - 1)
         height[k] = max(image[j, i] - ground[k], 0.0)
     patch = np.empty((size, size))
-    across = np.empty(size)
+    across, beside = np.empty(size), np.empty(size)
+    still = np.zeros(count, np.bool_)
     for _ in range(rounds):
         for k in range(count):
             x, y = position[k, 0], position[k, 1]
+            if still[k]:
+                continue
             if not (-0.5 <= x < columns - 0.5 and -0.5 <= y < rows - 0.5):
                 position[k, 0] = position[k, 1] = height[k] = np.nan
+                still[k] = True
                 continue
             left, top = int(x + 0.5) - half, int(y + 0.5) - half
-            for b in range(size):
-                for a in range(size):
-                    inside = 0 <= top + b < rows and 0 <= left + a < columns
-                    patch[b, a] = image[top + b, left + a] - ground[k] if inside else 0.0
+            first, last = max(0, -left), min(size, columns - left)
+            for b in range(max(0, -top), min(size, rows - top)):
+                line, part = image[top + b, left + first : left + last], patch[b, first:last]
+                for a in range(len(part)):
+                    part[a] = line[a] - ground[k]
+            alone = True
             for m in range(count):
-                if m == k or math.isnan(height[m]):
-                    continue
                 dx, dy = position[m, 0] - x, position[m, 1] - y
-                if abs(dx) > near or abs(dy) > near:
+                if m == k or not (abs(dx) <= near and abs(dy) <= near):
                     continue
+                alone = False
                 for a in range(size):
-                    across[a] = math.exp(-((left + a - position[m, 0]) ** 2) * scale)
+                    beside[a] = math.exp(-((left + a - position[m, 0]) ** 2) * scale)
                 for b in range(size):
                     share = height[m] * math.exp(-((top + b - position[m, 1]) ** 2) * scale)
                     for a in range(size):
-                        patch[b, a] -= share * across[a]
+                        patch[b, a] -= share * beside[a]
             for a in range(size):
                 across[a] = math.exp(-((left + a - x) ** 2) * scale)
             total = total_x = total_y = weights = 0.0
-            for b in range(size):
-                if not 0 <= top + b < rows:
-                    continue
+            for b in range(max(0, -top), min(size, rows - top)):
                 down = math.exp(-((top + b - y) ** 2) * scale)
-                for a in range(size):
-                    if 0 <= left + a < columns:
-                        weight = down * across[a]
-                        share = weight * patch[b, a]
-                        total += share
-                        total_x += share * (left + a - x)
-                        total_y += share * (top + b - y)
-                        weights += weight * weight
+                sum_0 = sum_x = squares = 0.0
+                for a in range(first, last):
+                    share = across[a] * patch[b, a]
+                    sum_0 += share
+                    sum_x += share * (left + a - x)
+                    squares += across[a] * across[a]
+                total += down * sum_0
+                total_x += down * sum_x
+                total_y += down * sum_0 * (top + b - y)
+                weights += down * down * squares
             if total <= 0.0:
                 position[k, 0] = position[k, 1] = height[k] = np.nan
+                still[k] = True
                 continue
             height[k] = total / weights
             limit = 0.5 * sigma
-            position[k, 0] = x + min(max(2 * total_x / total, -limit), limit)
-            position[k, 1] = y + min(max(2 * total_y / total, -limit), limit)
+            step_x = min(max(2 * total_x / total, -limit), limit)
+            step_y = min(max(2 * total_y / total, -limit), limit)
+            position[k, 0], position[k, 1] = x + step_x, y + step_y
+            still[k] = alone and max(abs(step_x), abs(step_y)) < CLOSE

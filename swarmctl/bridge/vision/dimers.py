@@ -20,7 +20,6 @@ _ROUNDS = 4
 _SURE = 3.0  # standard deviations, from which on one spot is brighter
 _CLOSEST = 3.0  # widths of a spot: closer ones have no two peaks
 _LEAST_EXPLAINED = 0.5  # of the variance about a dimer
-_SMOOTHING = 0.4  # of a spot's width
 
 _TURN = np.arange(24) * np.pi / 12
 _AROUND = np.column_stack([np.cos(_TURN), np.sin(_TURN)])
@@ -70,7 +69,7 @@ class DimerDetector:
 
     def __init__(self, config: DimerDetectorConfig) -> None:
         """Load the machine code."""
-        from swarmctl.bridge.vision import compiled_bodies  # noqa: F401 (compiled before the loop)
+        from swarmctl.bridge.vision import compiled_fits  # noqa: F401 (compiled before the loop)
 
         import_extra("vision", "scipy.spatial")  # loaded before the loop, too
         self.config = config
@@ -85,10 +84,8 @@ class DimerDetector:
     def __call__(self, frame: Frame | Image) -> Detections:
         """Find dimers. A frame without contrast gives none. Raises FrameError."""
         config = self.config
-        spots = self._spots(frame)
         search = self._memory.of(frame)
-        search.load(frame, _SMOOTHING * config.sigma / 2)
-        search.level_fine()
+        spots = self._spots.coarse(search, frame)
         pair = pairs_at(spots.position, config.distance, config.tolerance * config.distance)
         ends = self._with_hidden(search, spots.position, pair)
         along = ends[:, 0] - ends[:, 1]

@@ -17,6 +17,7 @@ from swarmctl.bridge.vision.search import (
 )
 from swarmctl.core.config import key
 from swarmctl.core.errors import require_positive
+from swarmctl.core.extras import import_extra
 
 _LARGEST_ERROR = 1.0  # rad
 _LARGE = 9.0  # px: from this radius on half the resolution is enough
@@ -64,6 +65,7 @@ class JanusDetector:
         """Load the machine code."""
         from swarmctl.bridge.vision import compiled_discs
 
+        import_extra("vision", "scipy.spatial")  # loaded before the loop, too
         self.config = config
         self._loops = compiled_discs
         self._smaller: JanusDetector | None = None
@@ -74,10 +76,14 @@ class JanusDetector:
 
     def __call__(self, frame: Frame | Image) -> Detections:
         """Find discs. A frame without contrast gives none. Raises FrameError."""
+        return self._find(self._memory.of(frame), frame)
+
+    def _find(self, search: Search, frame: Frame | Image) -> Detections:
+        """Find discs in a frame that was checked."""
         config = self.config
-        search = self._memory.of(frame)
         if self._smaller is not None:
-            found = self._smaller(search.halved(frame))
+            half = search.halved(frame)
+            found = self._smaller._find(self._smaller._memory.of_shape(half.shape), half)
             return replace(found, position=from_half(found.position))
         search.load(frame, max(0.7, config.radius / 8))
         np.abs(search.half, out=search.half)
@@ -97,6 +103,7 @@ class JanusDetector:
             found = found.take(good)
             found = found.joined(self._fit(search, around.reshape(-1, 2), found.position))
         found = self._with_partners(search, found, least)
+        found = self._with_hidden(search, found, level, height)
         found = found.take((found.signal >= config.lowest) & (found.quality > _LEAST_EXPLAINED))
         return without_duplicates(found, config.separation, search.shape)
 
@@ -116,7 +123,7 @@ class JanusDetector:
         height, width = search.half.shape
         inside = (i >= 0) & (j >= 0) & (i < width) & (j < height)
         high = np.where(inside, search.half[j.clip(0, height - 1), i.clip(0, width - 1)], -np.inf)
-        away = np.linalg.norm(around[:, :, None] - known, axis=-1).min(axis=-1)
+        away, _ = import_extra("vision", "scipy.spatial").cKDTree(known).query(around)
         high = np.where(away > _CLEAR * self.config.radius, high, -np.inf)
         best = np.argmax(high, axis=1)
         each = np.arange(len(best))
@@ -128,6 +135,23 @@ class JanusDetector:
         # Now each can leave the other's pixels out.
         everyone = np.concatenate([known, added.position])
         again = self._fit(search, np.concatenate([beside[chosen], added.position]), everyone)
+        return found.joined(added).joined(again)
+
+    def _with_hidden(
+        self, search: Search, found: Detections, level: float, height: float
+    ) -> Detections:
+        """Add discs without a peak of their own, where no sure one is found yet."""
+        found = found.take(found.quality > _LEAST_EXPLAINED)
+        if not len(found):
+            return found
+        radius, usual = self.config.radius, np.median(found.quality)
+        sure = found.position[found.quality > _POOR * usual]
+        beside = search.peaks_beside(sure, radius, level, height)
+        added = self._fit(search, beside, np.concatenate([sure, beside]))
+        added = added.take(added.quality > _POOR * usual)
+        everyone = np.concatenate([sure, added.position])
+        unsure = found.position[found.quality < _ALONE * usual]
+        again = self._fit(search, np.concatenate([unsure, added.position]), everyone)
         return found.joined(added).joined(again)
 
     def _fit(self, search: Search, start: Floats, others: Floats) -> Detections:

@@ -9,7 +9,7 @@ import numpy as np
 
 from swarmctl.bridge.vision import bodies
 from swarmctl.bridge.vision.detections import Bools, Detections, Detector, Floats, Frame, Image
-from swarmctl.bridge.vision.search import Search, SearchMemory, to_half, without_duplicates
+from swarmctl.bridge.vision.search import Search, SearchMemory, without_duplicates
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_positive
 
@@ -18,7 +18,7 @@ _SMOOTHING = 0.6  # of a rod's width
 _FLANK = 1.6  # widths beside the ridge of a rod
 _ALONG, _ACROSS = 0.6, 1.2  # of length and width: two starts closer than both are of one rod
 _BESIDE = 0.6  # of a rod's height: a line that crosses it has less
-_FAINT = 0.4  # of the usual height: what the fits leave over beside rods is less
+_FAINT = 0.4  # of a rod's height: what fits live on or leave over beside it is less
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RodDetector:
 
     def __init__(self, config: RodDetectorConfig) -> None:
         """Load the machine code and draw the lines."""
-        from swarmctl.bridge.vision import compiled_bodies
+        from swarmctl.bridge.vision import compiled_bodies, compiled_fits  # noqa: F401
 
         self.config = config
         self._loops = compiled_bodies
@@ -95,14 +95,12 @@ class RodDetector:
     def _starts(self, search: Search, least: float) -> Floats:
         """What may be rods, brightest first: peaks of means along lines. See `bodies.fit`."""
         config = self.config
-        mean, which = np.empty_like(search.half), np.empty(search.half.shape, np.int64)
-        self._loops.line_means(search.half, least / 2, self._flank, self._lines, mean, which)
-        search.half[...] = mean
         # A line that lies on a rod with one half has half of the rod's mean: no start.
-        place = search.peaks(least / 2, config.separation)
-        i, j = np.rint(to_half(place)).astype(int).T
+        place, mean, which = search.line_peaks(
+            self._lines, self._flank, least / 2, config.separation
+        )
         length = np.full(len(place), config.length)
-        start = np.column_stack([mean[j, i], length, place, self._angles[which[j, i]]])
+        start = np.column_stack([mean, length, place, self._angles[which]])
         start = np.ascontiguousarray(start[np.argsort(-start[:, 0], kind="stable")])
         # What is faint beside a rod is its own light, or is found when that is taken out.
         return start[self._apart(start, _BESIDE)]
@@ -144,4 +142,7 @@ class RodDetector:
         fits = bodies.fit(search, False, config.length, config.sigma, start, rounds)
         good = np.abs(fits.known[:, 1] / config.length - 1) < config.tolerance
         good &= (fits.known[:, 0] >= config.lowest) & (fits.explained > config.explained)
+        # A faint one lives on the light of the rods beside it.
+        order = np.argsort(-fits.known[:, 0], kind="stable")
+        good[order] &= self._apart(np.ascontiguousarray(fits.known[order]), _FAINT)
         return fits, good

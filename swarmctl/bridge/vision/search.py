@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from swarmctl.bridge.vision.detections import Detections, Floats, Frame, Image
 from swarmctl.bridge.vision.frames import check_frame
@@ -11,6 +12,10 @@ _TO_SIGMA = 1.4826  # standard deviation of Gaussian noise per median deviation
 _TILE = 64  # half pixels
 _FEWEST = 4  # tiles of a side, for the curvature of the illumination
 _SAMPLES = 20  # per tile and axis
+_CLEARED = 1.05  # radii
+_SURROUND = 0.5  # weight of the wide mean, against the narrow one
+_LEAST_PEAK = 0.3  # of the height of discs, for the difference of both
+_SAMPLED_ROWS = 64  # for level and noise, at least
 
 
 class Search:
@@ -18,37 +23,39 @@ class Search:
 
     def __init__(self, shape: tuple[int, int]) -> None:
         """Reserve it for frames [H,W]."""
-        from swarmctl.bridge.vision import compiled_images
+        from swarmctl.bridge.vision import compiled_images, compiled_ranks
 
-        self._loops = compiled_images
+        self._loops, self._ranks = compiled_images, compiled_ranks
         half = (shape[0] // 2, shape[1] // 2)
         self.shape = shape
-        self.image: Image = np.empty(shape, np.float32)
         self.half: Image = np.empty(half, np.float32)
         self.fine_half: Image = np.empty(half, np.float32)
         self._between: Image = np.empty(half, np.float32)
-        self._surface: tuple[Image, Floats] = _ground(np.zeros(half, np.float32))
+        self._rest: Image = np.empty(half, np.float32)
+        self._wide: Image = np.empty(half, np.float32)
+        self._which = np.empty(half, np.int16)
+        self._ground = _Ground(half)
+        self._values = np.empty(half[0] * half[1], np.float32)
+        self._every = max(1, min(half) // _SAMPLED_ROWS)
         self._found: Floats = np.empty((half[0] * half[1] // 4, 2))
 
     def load(self, frame: Frame | Image, sigma: float) -> None:
-        """Take a frame: `image` becomes it, `fine_half` its half resolution.
+        """Take a frame: `fine_half` becomes its half resolution.
 
         `half` is that, smoothed by a Gaussian of `sigma` half pixels, less the ground.
         """
         self.halved(frame)
-        self.half[...] = self.fine_half
-        self.smooth(sigma)
-        self._surface = _ground(self.half)
-        self._loops.subtract_coarse(self.half, *self._surface)
+        self._loops.smooth(self.fine_half, _taps(sigma), self._between, self.half)
+        self._ground.measure(self.half)
+        self._ground.subtract(self.half)
 
     def level_fine(self) -> None:
         """Subtract from `fine_half`, too, the ground that `load` has found."""
-        self._loops.subtract_coarse(self.fine_half, *self._surface)
+        self._ground.subtract(self.fine_half)
 
     def halved(self, frame: Frame | Image) -> Image:
         """Take a frame and return its half resolution, `fine_half`."""
-        self.image[...] = frame
-        self._loops.halve(self.image, self.fine_half)
+        self._loops.halve(np.ascontiguousarray(frame), self.fine_half)
         return self.fine_half
 
     def smooth(self, sigma: float) -> None:
@@ -60,22 +67,52 @@ class Search:
 
         Returns how high it is there; inf if it is nowhere.
         """
-        part = self.half[::2, ::2]
-        high = part[part > least]
-        height = float(np.quantile(high, 0.25)) if high.size else np.inf
-        np.minimum(self.half, height, out=self.half)
+        height = float(self._ranks.quantile_above(self.half, least, 0.25, self._values))
+        np.minimum(self.half, np.float32(height), out=self.half)
         self._loops.close_gaps(self.half, gap, self._between)
         return height
 
     def level_and_noise(self) -> tuple[float, float]:
         """Median of `half` and the robust standard deviation about it."""
-        part = self.half[::4, ::4]
-        level = np.median(part)
-        return float(level), _TO_SIGMA * float(np.median(np.abs(part - level)))
+        level, away = self._ranks.median_and_deviation(self.half, self._every, self._values)
+        return level, _TO_SIGMA * away
 
     def peaks(self, threshold: float, radius: float) -> Floats:
         """Positions [M,2] px in the frame of the local maxima of `half` within `radius` px."""
         count = self._loops.find_peaks(self.half, threshold, radius / 2, self._found)
+        return from_half(self._found[:count])
+
+    def line_peaks(
+        self, line: npt.NDArray[np.int64], flank: int, least: float, radius: float
+    ) -> tuple[Floats, Floats, npt.NDArray[np.int16]]:
+        """Peaks of the highest means of `half` along lines, see `compiled_bodies.line_means`.
+
+        Returns positions [M,2] px, the means [M] there, and which of the lines [M] have them.
+        """
+        from swarmctl.bridge.vision import compiled_bodies
+
+        compiled_bodies.line_means(self.half, least, flank, line, self._rest, self._which)
+        count = self._loops.find_peaks(self._rest, least, radius / 2, self._found)
+        place = from_half(self._found[:count])
+        i, j = np.rint(self._found[:count]).astype(int).T
+        return place, self._rest[j, i].astype(np.float64), self._which[j, i]
+
+    def peaks_beside(self, known: Floats, radius: float, level: float, height: float) -> Floats:
+        """Positions [M,2] px of what may be discs of a radius in px where none is known yet.
+
+        Discs at known [K,2] px are set to the level. Peaks are those of the difference of a narrow
+        and a wide mean, which is low between discs that touch; a disc alone has 0.6 of the
+        height over the level there.
+        """
+        self._rest[...] = self.half
+        self._rest -= np.float32(level)
+        self._loops.clear_discs(self._rest, to_half(known), _CLEARED * radius / 2, 0.0)
+        self._loops.smooth(self._rest, _taps(radius / 4), self._between, self._rest)
+        self._loops.smooth(self._rest, _taps(radius / 3), self._between, self._wide)
+        self._wide *= np.float32(_SURROUND)
+        self._rest -= self._wide
+        least = _LEAST_PEAK * (height - level)
+        count = self._loops.find_peaks(self._rest, least, radius / 2, self._found)
         return from_half(self._found[:count])
 
 
@@ -109,15 +146,19 @@ class SearchMemory:
 
     def __init__(self) -> None:
         """Start without any. Loads the machine code that every frame needs."""
-        from swarmctl.bridge.vision import compiled_images  # noqa: F401
+        from swarmctl.bridge.vision import compiled_images, compiled_ranks  # noqa: F401
 
         self._search: Search | None = None
 
     def of(self, frame: Frame | Image) -> Search:
         """Return the search for this frame. Raises FrameError."""
         check_frame(frame)
-        if self._search is None or self._search.shape != frame.shape:
-            self._search = Search(frame.shape)
+        return self.of_shape(frame.shape)
+
+    def of_shape(self, shape: tuple[int, int]) -> Search:
+        """Return the search for frames [H,W]."""
+        if self._search is None or self._search.shape != shape:
+            self._search = Search(shape)
         return self._search
 
 
@@ -127,33 +168,53 @@ def _taps(sigma: float) -> Image:
     return np.asarray(weight / weight.sum(), np.float32)
 
 
-def _ground(half: Image) -> tuple[Image, Floats]:
-    """Medians of tiles, less a quadratic surface through them, and that surface [6].
+class _Ground:
+    """Medians of tiles, less a quadratic surface through them, and that surface.
 
     They are the ground while colloids cover less than half of each tile. The surface follows the
     curvature of the illumination, which interpolation between tiles would cut.
     """
-    count = [max(min(_FEWEST, n // 16), round(n / _TILE), 1) for n in half.shape]
-    rows, columns = (
-        np.linspace(0, n - 1, m * _SAMPLES).astype(int)
-        for n, m in zip(half.shape, count, strict=True)
-    )
-    part = half[np.ix_(rows, columns)].reshape(count[0], _SAMPLES, count[1], _SAMPLES)
-    tiles = part.transpose(0, 2, 1, 3).reshape(*count, _SAMPLES**2)
-    medians = np.median(tiles, axis=-1)
-    if min(count) < 3:
-        return np.asarray(medians, np.float32), np.zeros(6)
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        """Choose tiles and samples for images [h,w]."""
+        from swarmctl.bridge.vision import compiled_images, compiled_ranks
+
+        self._loops, self._ranks = compiled_images, compiled_ranks
+        count = [max(min(_FEWEST, n // 16), round(n / _TILE), 1) for n in shape]
+        self._rows, self._columns = (
+            np.linspace(0, n - 1, m * _SAMPLES).astype(np.int64).reshape(m, _SAMPLES)
+            for n, m in zip(shape, count, strict=True)
+        )
+        self._tiles: Image = np.zeros(count, np.float32)
+        self._bow: Floats = np.zeros(6)
+        self._design: Floats = np.empty((0, 0))
+        self._inverse: Floats = np.empty((0, 0))
+        if min(count) >= 3:
+            self._design = _surfaces(shape, count)
+            self._inverse = np.asarray(np.linalg.pinv(self._design), np.float64)
+
+    def measure(self, image: Image) -> None:
+        """Find the ground of an image [h,w]."""
+        self._ranks.tile_medians(image, self._rows, self._columns, self._tiles)
+        if self._design.size:
+            self._bow[:] = self._inverse @ self._tiles.ravel()
+            self._tiles -= (self._design @ self._bow).reshape(self._tiles.shape)
+
+    def subtract(self, image: Image) -> None:
+        """Subtract it from an image [h,w]."""
+        self._loops.subtract_coarse(image, self._tiles, self._bow)
+
+
+def _surfaces(shape: tuple[int, int], count: list[int]) -> Floats:
+    """Means [m·n,6] of 1, i, j, i², ij, j² over m x n equal tiles of an image [h,w]."""
     j, i = (
         place.ravel()
         for place in np.meshgrid(
-            *((np.arange(m) + 0.5) * n / m - 0.5 for n, m in zip(half.shape, count, strict=True)),
+            *((np.arange(m) + 0.5) * n / m - 0.5 for n, m in zip(shape, count, strict=True)),
             indexing="ij",
         )
     )
-    tall, wide = (n / m for n, m in zip(half.shape, count, strict=True))
+    tall, wide = (n / m for n, m in zip(shape, count, strict=True))
     # Means over tiles: that of i² is the middle's plus wide²/12.
     square_i, square_j = i * i + wide**2 / 12, j * j + tall**2 / 12
-    design = np.column_stack([np.ones(len(i)), i, j, square_i, i * j, square_j])
-    bow, *_ = np.linalg.lstsq(design, medians.ravel(), rcond=None)
-    rest = medians - (design @ bow).reshape(medians.shape)
-    return np.asarray(rest, np.float32), np.asarray(bow, np.float64)
+    return np.column_stack([np.ones(len(i)), i, j, square_i, i * j, square_j])

@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from swarmctl.bridge.vision.detections import Detections, Detector, Frame, Image
-from swarmctl.bridge.vision.search import SearchMemory, without_duplicates
+import numpy as np
+
+from swarmctl.bridge.vision.detections import Detections, Floats, Frame, Image
+from swarmctl.bridge.vision.search import (
+    Search,
+    SearchMemory,
+    from_half,
+    to_half,
+    without_duplicates,
+)
 from swarmctl.core.config import key
 from swarmctl.core.errors import require_positive
 
 _ROUNDS = 4
 _SMOOTHING = 0.6  # of a spot's width; more would merge spots that touch
+_COARSE_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class SpotDetectorConfig:
             lowest=self.lowest,
         )
 
-    def build(self) -> Detector:
+    def build(self) -> SpotDetector:
         """Return the detector; machine code is ready then. Raises MissingExtraError."""
         return SpotDetector(self)
 
@@ -54,12 +63,31 @@ class SpotDetector:
         """Find spots. A frame without contrast gives none. Raises FrameError."""
         config = self.config
         search = self._memory.of(frame)
+        position = self._peaks(search, frame)
+        height = position[:, 0].copy()
+        self._refine(np.ascontiguousarray(frame), config.sigma, _ROUNDS, position, height)
+        return self._spots(search, position, height)
+
+    def coarse(self, search: Search, frame: Frame | Image) -> Detections:
+        """Find spots about where they are, at half the resolution, in a frame that was checked.
+
+        The search has taken the frame then, and the ground from its `half` and `fine_half`.
+        """
+        position = self._peaks(search, frame)
+        search.level_fine()
+        height, place = position[:, 0].copy(), to_half(position)
+        sigma = float(np.sqrt(self.config.sigma**2 + 0.25)) / 2
+        self._refine(search.fine_half, sigma, _COARSE_ROUNDS, place, height)
+        return self._spots(search, from_half(place), height)
+
+    def _peaks(self, search: Search, frame: Frame | Image) -> Floats:
+        config = self.config
         search.load(frame, _SMOOTHING * config.sigma / 2)
         level, noise = search.level_and_noise()
         least = max(config.threshold * noise, config.lowest / (1 + _SMOOTHING**2))
-        position = search.peaks(level + least, config.separation)
-        height = position[:, 0].copy()
-        self._refine(search.image, config.sigma, _ROUNDS, position, height)
+        return search.peaks(level + least, config.separation)
+
+    def _spots(self, search: Search, position: Floats, height: Floats) -> Detections:
         found = Detections.of_spots(position, height)
-        found = found.take(found.signal >= config.lowest)
-        return without_duplicates(found, config.separation, search.shape)
+        found = found.take(found.signal >= self.config.lowest)
+        return without_duplicates(found, self.config.separation, search.shape)

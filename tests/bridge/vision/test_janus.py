@@ -52,6 +52,21 @@ def test_large_discs_in_touch(truth):
     assert np.sqrt(np.mean(angle**2)) < np.radians(0.5)
 
 
+def test_three_discs_in_touch_are_three(truth):
+    detect = JanusDetectorConfig(radius=12.0, separation=18.0).build()
+    random = np.random.default_rng(3)
+    config, hit, count = bright_field(truth, radius=2.4), 0, 0
+    for number in range(20):
+        around = random.uniform(0, 2 * np.pi, 4)[:, None] + np.arange(3) * 2 * np.pi / 3
+        ring = 14.1 * np.stack([np.cos(around), np.sin(around)], axis=-1)
+        middle = np.array([[64, 64], [64, 192], [192, 64], [192, 192]])
+        places = (middle[:, None] + ring).reshape(-1, 2)
+        frame, _ = truth.render(config, places, random, number)
+        hit += len(truth.compare(detect(frame), places)[0])
+        count += len(places)
+    assert hit / count > 0.92
+
+
 def test_the_stated_error_of_the_angle_is_true(detect, truth):
     # In little light, so that noise and not the pixels' grid limits the angle.
     light = IlluminationConfig(background=100.0, vignetting=0.0)
