@@ -14,6 +14,7 @@ from swarmctl.bridge.calibration import (
     Delays,
     calibration_faults,
     read_calibration,
+    read_flattening,
     save_flattening,
     timestamp,
     write_calibration,
@@ -28,12 +29,12 @@ from swarmctl.core.world import Box, Species, World
 from swarmctl.lab.calibrate_bench import (
     highest_power,
     light_of,
-    measure_flattening,
     measure_light_delay,
     measure_pattern,
     measure_view,
 )
 from swarmctl.lab.calibrate_config import CalibrateConfig
+from swarmctl.lab.calibrate_frames import check_lamp, read_frames, take_frames
 from swarmctl.lab.calibrate_motion import fit_speed, fit_turn, speeds, turn_drive, without_stuck
 from swarmctl.lab.calibrate_report import Findings, draw_report, report_text
 from swarmctl.lab.calibrate_runs import Runner, drawn_pulses, measure_response
@@ -67,6 +68,8 @@ def calibrate(
     """
     if not config.operator.strip():
         raise ConfigError("calibrate: say who stands beside the microscope: operator=NAME.")
+    if "flattening" in config.parts:
+        check_lamp(config)
     rig = (parts.rig if parts else None) or read_rig(config.rig)
     path = config.out or rig.calibration
     rig = replace(rig, calibration=path)
@@ -74,11 +77,7 @@ def calibrate(
     findings = Findings()
     calibration = _begin(config, rig, path, findings)
     if "flattening" in config.parts:
-        flattening = measure_flattening(config, rig.camera.build())
-        # A name of its own: an earlier calibration stays whole if this one fails.
-        file = path.with_name(f"{path.stem}-flattening-{int(calibration.made_at)}.npz")
-        save_flattening(flattening, file)
-        calibration = replace(calibration, flattening=file.name)
+        calibration = _flatten(config, rig, parts, calibration, findings)
     if {"view", "pattern", "delay"} & set(config.parts):
         calibration = _look(config, rig, parts, calibration, findings)
     if {"speed", "turn", "delay"} & set(config.parts):
@@ -159,6 +158,28 @@ def _bench(config: CalibrateConfig, rig: Rig, parts: Parts, probing: bool) -> It
         finally:
             camera.stop()
             camera.disconnect()
+
+
+def _flatten(
+    config: CalibrateConfig, rig: Rig, parts: Parts, calibration: Calibration, findings: Findings
+) -> Calibration:
+    """Dark and flat frames, with outputs at their safe values."""
+    if config.take == "files":
+        flattening = read_frames(config, rig.camera.build())
+    else:
+        old = read_flattening(calibration, rig.calibration.parent)
+        with _bench(config, rig, parts, probing=False) as bench:
+            flattening, notes = take_frames(config, rig, bench, old)
+        findings.notes += notes
+    # A name of its own: an earlier calibration stays whole if this one fails.
+    stem = f"{rig.calibration.stem}-flattening-{int(calibration.made_at)}"
+    file = rig.calibration.with_name(f"{stem}.npz")
+    count = 1
+    while file.exists():
+        count += 1
+        file = file.with_name(f"{stem}-{count}.npz")
+    save_flattening(flattening, file)
+    return replace(calibration, flattening=file.name)
 
 
 def _look(

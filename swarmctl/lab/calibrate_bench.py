@@ -9,14 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from swarmctl.bridge.calibration import Figure, PatternMap, ViewMap
-from swarmctl.bridge.devices.contract import Camera
 from swarmctl.bridge.microscope.probing import Bench, find_spot, mean_frame, one_spot
 from swarmctl.bridge.microscope.spot_check import HIDDEN, empty_places
 from swarmctl.bridge.microscope.timing import figure_of
 from swarmctl.bridge.orders import Spots, Values
 from swarmctl.bridge.rig import Rig
 from swarmctl.bridge.supervisor.limits import PatternLimits
-from swarmctl.bridge.vision.frames import Flattening
 from swarmctl.bridge.vision.spots import SpotDetectorConfig
 from swarmctl.core.errors import CalibrationError
 from swarmctl.lab.calibrate_config import CalibrateConfig
@@ -77,38 +75,6 @@ def _move_stage(config: CalibrateConfig, rig: Rig, bench: Bench) -> tuple[Floats
         shifts.append(image_shift(np.asarray(before, float), np.asarray(after, float)))
         bench.hold({config.stage: Values(home)}, 4)
     return ways, np.array(shifts)
-
-
-def measure_flattening(config: CalibrateConfig, camera: Camera) -> Flattening:
-    """Average dark and flat frames from files. Raises CalibrationError, FrameError."""
-    if config.dark is None and config.flat is None:
-        raise CalibrationError("flattening: give dark or flat frames, or both: dark=FILE.")
-    dark = [] if config.dark is None else list(_frames(config.dark))
-    flat = [] if config.flat is None else list(_frames(config.flat))
-    flattening = Flattening.from_frames(dark, flat)
-    shape = (camera.spec.height, camera.spec.width)
-    if flattening.shape != shape:
-        raise CalibrationError(
-            f"flattening: the frames are {flattening.shape}, the camera's are {shape}."
-        )
-    return flattening
-
-
-def _frames(path: object) -> Floats:
-    from pathlib import Path
-
-    from swarmctl.core.extras import import_extra
-
-    file = Path(str(path))
-    try:
-        if file.suffix == ".npy":
-            frames = np.load(file, allow_pickle=False)
-        else:
-            frames = import_extra("lab", "tifffile").imread(file)
-    except (OSError, ValueError) as error:
-        raise CalibrationError(f"{file}: holds no frames ({error}).") from None
-    array = np.asarray(frames)
-    return array[None] if array.ndim == 2 else array
 
 
 def measure_pattern(

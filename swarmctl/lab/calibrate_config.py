@@ -37,6 +37,16 @@ class CalibrateConfig:
     stage_step: float = key(10.0, "by which the stage is moved to and fro", "um")
     dark: Path | None = key(None, "frames without light, npy or tiff [K,H,W] or [H,W]")
     flat: Path | None = key(None, "frames of an empty, lit field, likewise")
+    take: Literal["files", "dark", "flat"] = key(
+        "files", "flattening: from the files above, or dark or flat frames by the camera"
+    )
+    lamp: Literal["unsaid", "covered", "on", "safe"] = key(
+        "unsaid",
+        "what a person says of the lamp when frames are taken. covered: no light reaches the "
+        "camera; safe: nor does it while outputs are at their safe values; on: the field is lit",
+    )
+    frames: int = key(50, "dark or flat frames that are taken")
+    frame_every: float = key(0.5, "time between flat frames, in which colloids have moved", "s")
     grid: int = key(5, "spots a side that are projected to find the pattern")
     spot_frames: int = key(4, "frames with and without each of these")
     pulses: int = key(24, "pulses of light on every colloid")
@@ -69,12 +79,18 @@ class CalibrateConfig:
             offset=self.offset,
             frame_timeout=self.frame_timeout,
             apart=self.apart,
+            frame_every=self.frame_every,
         )
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown or not self.parts:
             raise ConfigError(f"calibrate: parts {self.parts}; allowed: {', '.join(PARTS)}.")
         if not 0 <= self.settle < self.pulse / 2:
             raise ConfigError("calibrate: settle must be less than half of a pulse.")
+        if self.frames < 3 or (self.take != "files" and (self.dark or self.flat)):
+            raise ConfigError(
+                "calibrate: frames is at least 3, and dark and flat are files: leave them out with "
+                "take=dark or take=flat."
+            )
         if self.grid < 3 or self.spot_frames < 3 or self.pulses < 6 or self.switches < 3:
             raise ConfigError(
                 "calibrate: at least grid=3, spot_frames=3, pulses=6 and switches=3 are needed."

@@ -124,6 +124,46 @@ def test_dark_and_flat_frames(toy, tmp_path) -> None:  # type: ignore[no-untyped
         rigged.calibrate("flattening", dark=tmp_path / "none.npy")
 
 
+def test_frames_are_taken_by_the_camera(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Dark, then flat among colloids that move: an empty field is even after it, within 2 %."""
+    rigged = Rigged(toy, tmp_path)
+    rigged.calibrate("view")
+    rigged.lab.lamp = False
+    done = rigged.calibrate("flattening", take="dark", lamp="covered", frames=20)
+    dark = read_flattening(done.calibration, tmp_path)
+    assert dark.dark.mean() == pytest.approx(100.0, abs=0.1)
+    assert (dark.gain == 1).all()
+    rigged.lab.lamp, rigged.lab.noise = True, 30.0  # everybody moves by a diameter in 0.25 s
+    keys = {"take": "flat", "lamp": "on", "frames": 41, "frame_every": 0.25}
+    done = rigged.calibrate("flattening", **keys)
+    assert "median of 41 frames" in done.text
+    assert "look like colloids" not in done.text
+    found = read_flattening(done.calibration, tmp_path)
+    np.testing.assert_array_equal(found.dark, dark.dark)
+    rigged.lab.visible[:] = False
+    empty = np.mean([found.apply(rigged.lab.frame()) for _ in range(20)], axis=0)
+    level = empty.reshape(16, 16, 16, 16).mean(axis=(1, 3))
+    assert np.abs(level / level.mean() - 1).max() < 0.02
+    assert np.ptp(found.gain.reshape(16, 16, 16, 16).mean(axis=(1, 3))) > 0.05
+    assert not rigged.gate.orders
+
+
+def test_what_has_to_be_done_before_frames_are_taken(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    rigged = Rigged(toy, tmp_path)
+    rigged.calibrate("view")
+    with pytest.raises(ConfigError, match=r"cover it, and say so: lamp=covered"):
+        rigged.calibrate("flattening", take="dark")
+    with pytest.raises(ConfigError, match="say so: lamp=on"):
+        rigged.calibrate("flattening", take="flat", lamp="covered")
+    with pytest.raises(CalibrationError, match="so there was light"):
+        rigged.calibrate("flattening", take="dark", lamp="safe", frames=4)
+    with pytest.raises(ConfigError, match="leave them out"):
+        rigged.calibrate("flattening", take="dark", lamp="safe", dark=tmp_path / "dark.npy")
+    done = rigged.calibrate("flattening", take="flat", lamp="on", frames=3, frame_every=0.05)
+    assert "dark was taken to be 0" in done.text
+    assert "9 places of the flat field look like colloids" in done.text
+
+
 def test_keys_are_checked(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError, match="who stands beside"):
         calibrate(CalibrateConfig(rig=tmp_path))
