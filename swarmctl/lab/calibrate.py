@@ -20,6 +20,7 @@ from swarmctl.bridge.calibration import (
     write_calibration,
 )
 from swarmctl.bridge.microscope.engine import MicroscopeEngine
+from swarmctl.bridge.microscope.eyes import FrameRecord
 from swarmctl.bridge.microscope.light_law import SpotReach
 from swarmctl.bridge.microscope.parts import Parts, make_gatekeeper
 from swarmctl.bridge.microscope.probing import Bench
@@ -226,10 +227,11 @@ def _move(
         Box(size, "open"), species=(Species("colloid", config.colloids, config.radius),),
         contacts=False,
     )  # fmt: skip
+    orders: list[FrameRecord] = []
     engine = MicroscopeEngine(
         world,
         max(camera.period, _STEP),
-        parts=replace(parts, rig=seen, calibration=calibration),
+        parts=replace(parts, rig=seen, calibration=calibration, observer=orders.append),
         rig=str(config.rig),
         operator=config.operator,
         frame_timeout=config.frame_timeout,
@@ -242,8 +244,7 @@ def _move(
     )
     try:
         if "speed" in config.parts:
-            pulses = drawn_pulses(config, Runner(engine), power, beside=False)
-            engine.stop("the pulses have been given")
+            pulses = drawn_pulses(config, Runner(engine, orders), power, beside=False)
             pulses, stuck = without_stuck(pulses)
             measured = speeds(pulses)
             calibration = replace(calibration, speed=fit_speed(*measured))
@@ -253,8 +254,7 @@ def _move(
         if "turn" in config.parts:
             if calibration.speed is None:
                 raise CalibrationError("turn: calibrate the part speed first.")
-            pulses = drawn_pulses(config, Runner(engine), power, beside=True)
-            engine.stop("the pulses have been given")
+            pulses = drawn_pulses(config, Runner(engine, orders), power, beside=True)
             pulses, _ = without_stuck(pulses)
             drive, rate = turn_drive(pulses, calibration.speed, reach, config.radius)
             law = fit_turn(pulses, calibration.speed, reach, config.radius)
@@ -262,8 +262,7 @@ def _move(
             findings.turn = drive, rate
         if "delay" in config.parts:
             before = calibration.delay
-            response = measure_response(config, Runner(engine), power, before.to_light)
-            engine.stop("the light has been switched")
+            response = measure_response(config, Runner(engine, orders), power, before.to_light)
             running = engine.latencies.delays()
             delay = dataclasses.replace(
                 running,

@@ -35,6 +35,7 @@ class CalibrateConfig:
     grid_sigma: float = key(3.0, "standard deviation of a mark of the grid in the image, px")
     stage: str = key("stage", "name of the output that is the stage, x and y in µm")
     stage_step: float = key(10.0, "by which the stage is moved to and fro", "um")
+    stage_settle: float = key(0.3, "time after a move in which the stage comes to rest", "s")
     dark: Path | None = key(None, "frames without light, npy or tiff [K,H,W] or [H,W]")
     flat: Path | None = key(None, "frames of an empty, lit field, likewise")
     take: Literal["files", "dark", "flat"] = key(
@@ -52,7 +53,8 @@ class CalibrateConfig:
     pulses: int = key(24, "pulses of light on every colloid")
     pulse: float = key(1.0, "length of a pulse", "s")
     settle: float = key(0.3, "time at its beginning that is left out", "s")
-    switches: int = key(10, "how often the light is switched to measure delays")
+    switches: int = key(20, "how often the light is switched to measure delays")
+    switch: float = key(0.6, "time for which it is on, and off, for the delay of motion", "s")
     power: float | None = key(None, "highest power; that of the rig's limits if left out")
     apart: float | None = key(
         None,
@@ -73,6 +75,7 @@ class CalibrateConfig:
             grid_pitch=self.grid_pitch,
             grid_sigma=self.grid_sigma,
             stage_step=self.stage_step,
+            stage_settle=self.stage_settle,
             pulse=self.pulse,
             pixel_size=self.pixel_size,
             power=self.power,
@@ -80,6 +83,7 @@ class CalibrateConfig:
             frame_timeout=self.frame_timeout,
             apart=self.apart,
             frame_every=self.frame_every,
+            switch=self.switch,
         )
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown or not self.parts:

@@ -84,8 +84,12 @@ def _speed_line(law: SpeedLaw) -> str:
 def _figure(value: Figure | None) -> str:
     if value is None:
         return "not measured"
+    sure = ""
+    if value.interval is not None:
+        low, high = (1e3 * end for end in value.interval)
+        sure = f" (95 % interval {low:.3g} to {high:.3g} ms)"
     return (
-        f"median {1e3 * value.median:.3g} ms, 99th percentile {1e3 * value.p99:.3g} ms of "
+        f"median {1e3 * value.median:.3g} ms{sure}, 99th percentile {1e3 * value.p99:.3g} ms of "
         f"{value.count}"
     )
 
