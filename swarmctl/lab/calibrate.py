@@ -35,6 +35,7 @@ from swarmctl.lab.calibrate_bench import (
     measure_view,
 )
 from swarmctl.lab.calibrate_config import CalibrateConfig
+from swarmctl.lab.calibrate_field import measure_field
 from swarmctl.lab.calibrate_frames import check_lamp, read_frames, take_frames
 from swarmctl.lab.calibrate_motion import fit_speed, fit_turn, speeds, turn_drive, without_stuck
 from swarmctl.lab.calibrate_report import Findings, draw_report, report_text
@@ -81,6 +82,13 @@ def calibrate(
         calibration = _flatten(config, rig, parts, calibration, findings)
     if {"view", "pattern", "delay"} & set(config.parts):
         calibration = _look(config, rig, parts, calibration, findings)
+    if "field" in config.parts:
+        with _bench(config, rig, parts, probing=True) as bench:
+            field, findings.polarity, notes = measure_field(
+                config, rig, bench, calibration.view.map, calibration.field
+            )
+        calibration = replace(calibration, field=field)
+        findings.notes += notes
     if {"speed", "turn", "delay"} & set(config.parts):
         calibration = _move(config, rig, parts, calibration, findings)
     write_calibration(calibration, path)
@@ -108,6 +116,9 @@ def _begin(config: CalibrateConfig, rig: Rig, path: Path, findings: Findings) ->
             )
         return fresh
     old = read_calibration(path)
+    if "field" in config.parts:
+        # The strength of coils is not measured: it stays whatever else becomes of the file.
+        fresh = replace(fresh, field=old.field)
     kept = _kept(old, config.parts)
     if not kept:
         return fresh

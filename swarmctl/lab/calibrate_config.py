@@ -9,7 +9,7 @@ from typing import Literal
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, require_positive
 
-PARTS = ("view", "flattening", "pattern", "speed", "turn", "delay")
+PARTS = ("view", "flattening", "field", "pattern", "speed", "turn", "delay")
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,16 @@ class CalibrateConfig:
     )
     frames: int = key(50, "dark or flat frames that are taken")
     frame_every: float = key(0.5, "time between flat frames, in which colloids have moved", "s")
+    field_per_current: tuple[float, ...] = key(
+        (),
+        "field per current of the coils along x, y and, if there is one, z, in the order of the "
+        "rig's steering; that of the calibration so far if left out",
+        "mT/A",
+    )
+    field_strength: float | None = key(
+        None, "field of a pulse; the strongest that probing allows if left out", "mT"
+    )
+    field_pulse: float = key(1.5, "length of a pulse of field, in which colloids align", "s")
     grid: int = key(5, "spots a side that are projected to find the pattern")
     spot_frames: int = key(4, "frames with and without each of these")
     pulses: int = key(24, "pulses of light on every colloid")
@@ -84,6 +94,8 @@ class CalibrateConfig:
             apart=self.apart,
             frame_every=self.frame_every,
             switch=self.switch,
+            field_pulse=self.field_pulse,
+            field_strength=self.field_strength,
         )
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown or not self.parts:

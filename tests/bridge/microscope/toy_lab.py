@@ -130,13 +130,12 @@ class ToyLab:
         return local.mean(axis=1) / centred, centre
 
     def advance(self, until: float) -> None:
-        """Move to a time, in steps of 10 ms at most; light changes when it should."""
+        """Move to a time, in steps of 10 ms."""
         while self.time < until - 1e-9:
-            while self.queue and self.queue[0][0] <= self.time + 1e-9:
-                self.spots = self.queue.pop(0)[1]
-            change = self.queue[0][0] if self.queue else until
-            step = min(0.01, until - self.time, change - self.time)
+            step = min(0.01, until - self.time)
             self.time += step
+            while self.queue and self.queue[0][0] <= self.time:
+                self.spots = self.queue.pop(0)[1]
             power, centre = self.light()
             speed = np.clip(SPEED.slope * (power - SPEED.threshold), 0, SPEED.speed_max)
             speed = speed * self.swim
