@@ -24,6 +24,7 @@ from swarmctl.optics.affine import Affine, ViewConfig
 
 Floats = npt.NDArray[np.float64]
 
+_STAGE_ROUNDS = 2
 _STAGE_FRAMES = 4
 """Frames that are averaged before and after a move of the stage."""
 
@@ -73,7 +74,8 @@ def _move_stage(config: CalibrateConfig, rig: Rig, bench: Bench) -> tuple[Floats
     home = np.array([channel.safe for channel in channels])
     frames = round(config.stage_settle / rig.camera.build().spec.period) + 1
     ways, pairs = [], []
-    for way in config.stage_step * np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]):
+    sides = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+    for way in config.stage_step * np.tile(sides, (_STAGE_ROUNDS, 1)):
         before = bench.hold({config.stage: Values(home)}, frames + _STAGE_FRAMES)
         there = home.copy()
         there[:2] += way

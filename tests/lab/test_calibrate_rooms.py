@@ -40,7 +40,7 @@ VIEW = ViewConfig(PIXEL, rotation=TURN, mirror=True, centre=(45.0, 45.0))
 
 def magnetic() -> SampleConfig:
     """Colloids in bright field with a moment along what is seen of them; coils and a stage."""
-    species = Species(name="magnets", count=24, radius=RADIUS, magnetic_moment=3.0)
+    species = Species(name="magnets", count=24, radius=RADIUS, magnetic_moment=2.5)
     return SampleConfig(
         world=World(
             box=Box(size=(90.0, 90.0)),
@@ -120,7 +120,10 @@ def test_what_coils_need(rooms, sample, tmp_path) -> None:  # type: ignore[no-un
 
 
 def test_the_view_by_moves_of_the_stage(rooms, sample, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    """Pixel size within 1 %, rotation and mirroring within 0.02 rad, and nothing was told."""
+    """Pixel size within 1 %, rotation and mirroring within 0.02 rad, and nothing was told.
+
+    Ten colloids in view diffuse by 1.3 px each way in the half second of a move.
+    """
     room = rooms.Room(sample.config, tmp_path, sample)
     done = run(room, "view", view_from="stage", pixel_size=None, rotation=0.0, mirror=False)
     view = done.calibration.view
@@ -128,7 +131,7 @@ def test_the_view_by_moves_of_the_stage(rooms, sample, tmp_path) -> None:  # typ
     assert view.source == "stage"
     assert view.map.pixel_size == pytest.approx(PIXEL, rel=0.01)
     np.testing.assert_allclose(view.map.matrix, true.matrix, atol=0.02 / PIXEL)
-    assert view.residual < 0.5
+    assert view.residual < 2.0
     assert not room.gate.cut
     with pytest.raises(CalibrationError, match=r"not moved|on its way"):
         run(room, "view", view_from="stage", stage_step=80.0)
