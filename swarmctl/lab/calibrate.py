@@ -161,9 +161,10 @@ def _bench(config: CalibrateConfig, rig: Rig, parts: Parts, probing: bool) -> It
     try:
         gatekeeper.open()
         camera.start()
+        bench = Bench(camera, gatekeeper, rig, parts.clock, frame_timeout=config.frame_timeout)
         if probing:
-            gatekeeper.arm(config.operator, None)
-        yield Bench(camera, gatekeeper, rig, parts.clock, frame_timeout=config.frame_timeout)
+            bench.probe(config.operator)
+        yield bench
     finally:
         try:
             gatekeeper.close()
@@ -198,19 +199,20 @@ def _look(
     config: CalibrateConfig, rig: Rig, parts: Parts, calibration: Calibration, findings: Findings
 ) -> Calibration:
     """View, pattern and the light's delay: what frames show of outputs."""
-    lights = {"pattern", "delay"} & set(config.parts)
     stage = "view" in config.parts and config.view_from == "stage"
-    with _bench(config, rig, parts, bool(lights) or stage) as bench:
+    with _bench(config, rig, parts, probing=stage) as bench:
         if "view" in config.parts:
             calibration = replace(calibration, view=measure_view(config, rig, bench))
         view = calibration.view.map
         if "pattern" in config.parts:
+            bench.probe(config.operator)
             pattern, projected = measure_pattern(config, rig, bench, view)
             calibration = replace(calibration, pattern=pattern)
             findings.projected = projected
         if "delay" in config.parts:
             if calibration.pattern is None:
                 raise CalibrationError("delay: calibrate the part pattern first.")
+            bench.probe(config.operator)
             exposure = rig.camera.build().spec.exposure
             light = measure_light_delay(config, rig, bench, calibration.pattern, view, exposure)
             delay = Delays(light=light, light_from="camera" if light else "receipts")

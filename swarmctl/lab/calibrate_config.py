@@ -54,6 +54,11 @@ class CalibrateConfig:
         "rig's steering; that of the calibration so far if left out",
         "mT/A",
     )
+    field_by: Literal["alignment", "rolling"] = key(
+        "alignment",
+        "alignment: colloids turn to a steady field; rolling: they roll in a field that turns",
+    )
+    field_frequency: float = key(2.0, "at which a field turns", "Hz")
     field_strength: float | None = key(
         None, "field of a pulse; the strongest that probing allows if left out", "mT"
     )
@@ -95,6 +100,7 @@ class CalibrateConfig:
             frame_every=self.frame_every,
             switch=self.switch,
             field_pulse=self.field_pulse,
+            field_frequency=self.field_frequency,
             field_strength=self.field_strength,
         )
         unknown = [part for part in self.parts if part not in PARTS]

@@ -11,10 +11,14 @@ import numpy.typing as npt
 from swarmctl.bridge.calibration import FieldMap
 from swarmctl.bridge.devices.contract import OutputSpec
 from swarmctl.bridge.microscope.probing import Bench, Probe
+from swarmctl.bridge.microscope.steering import Aim
+from swarmctl.bridge.microscope.steering_field import FieldSteering
 from swarmctl.bridge.orders import Values
 from swarmctl.bridge.rig import OutputEntry, Rig
 from swarmctl.bridge.supervisor.gates import probing_limits
 from swarmctl.bridge.supervisor.limits import ValueLimits
+from swarmctl.bridge.vision.tracker import Tracker
+from swarmctl.core.command import Command, FieldCommand
 from swarmctl.core.errors import CalibrationError
 from swarmctl.lab.calibrate_config import CalibrateConfig
 from swarmctl.lab.calibrate_places import fit_polarity
@@ -27,13 +31,18 @@ _ROUNDED = 0.999
 """Share of what probing allows that is asked for, so that nothing is cut by rounding."""
 _LOOKS = 3
 """Frames at the end of a pulse in which directors are looked at."""
-_LEAST = 0.05
-"""Share of the asked field below which a pulse does not count as given."""
+_NOBODY = Aim(
+    np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool), np.zeros(0, bool), np.zeros(0, np.int64)
+)
+"""A field is not aimed."""
 
 
 @dataclass(frozen=True)
 class Polarity:
-    """Fields that were asked for [M,2] mT, by the map so far, and mean directors [M,2] then."""
+    """Fields that were asked for [M,2] mT, by the map so far, and what colloids did then [M,2].
+
+    That is their mean director, or their mean velocity in µm/s.
+    """
 
     asked: Floats
     seen: Floats
@@ -42,47 +51,65 @@ class Polarity:
 def measure_field(
     config: CalibrateConfig, rig: Rig, bench: Bench, view: Affine, old: FieldMap | None
 ) -> tuple[FieldMap, Polarity, list[str]]:
-    """Give pulses of steady fields in eight directions, and see where colloids turn to.
+    """Give pulses of field in eight directions, and see where colloids turn or roll to.
 
-    Colloids with a moment along the director align with the field. The field per current is that of
-    the calibration so far or of `field_per_current`; how strong it is cannot be seen. The rotation
-    or mirroring that turns the directions asked into those seen is put before it, so that axes that
-    are swapped, turned or reversed come right. Coils along z keep their sign. Half of the pulses go
-    round one way, half the other way, so that being late cancels. Returns the map, what was seen,
-    and notes, in words. Raises CalibrationError.
+    Colloids with a moment along the director align with a steady field; rollers roll along the
+    plane in which a field turns (`rolling_field`). The field per current is that of the calibration
+    so far or of `field_per_current`; how strong it is cannot be seen. The rotation or mirroring
+    that turns the directions asked into those seen is put before it, so that axes that are swapped,
+    turned or reversed come right. Coils along z keep their sign: rollers would go the other way
+    just as well if all others were reversed. Half of the pulses go round one way, half the other
+    way, so that being late cancels. Returns the map, what was seen, and notes, in words. Raises
+    CalibrationError; CapabilityError if these coils roll nothing.
     """
     entry, spec = _coils(rig)
-    names = [channel.name for channel in spec.channels]
-    coils = [names.index(name) for name in rig.steering.bias or names]
-    nominal = _nominal(config, entry.name, len(coils), old)
-    inverse = np.linalg.pinv(nominal[:2])
+    nominal = _nominal(config, entry.name, len(rig.steering.bias or spec.channels), old)
+    rows = tuple(tuple(float(x) for x in row) for row in nominal)
+    steering = FieldSteering(rig.steering, FieldMap(entry.name, rows), spec)
     turn = 2 * math.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
     angle = np.concatenate([turn, turn[::-1]])
     unit = np.column_stack([np.cos(angle), np.sin(angle)])
-    currents = unit @ inverse.T
-    strength = _strength(config, rig, entry, spec, coils, currents)
-    safe = np.array([channel.safe for channel in spec.channels])
+    strength = _strength(config, rig, entry, spec, steering, unit)
     period = rig.camera.build().spec.period
-    frames = max(round(config.field_pulse / period), _LOOKS + 1)
-    asked, seen = [], []
-    for current in strength * currents:
-        values = safe.copy()
-        values[coils] += current
+    frames = max(round(config.field_pulse / period), 2 * _LOOKS)
+    seen = []
+    for values in _pulses(config, steering, entry.name, strength * unit):
         probe = bench.hold({entry.name: Values(values)}, frames)
         bench.rest("a pulse of field has been given")
-        asked.append(nominal[:2] @ (_sent(probe, entry.name) - safe)[coils])
-        if not np.linalg.norm(asked[-1]) > _LEAST * strength:
-            raise CalibrationError(
-                f"field: next to nothing of a pulse reached {entry.name!r}; look at its limits and "
-                "its slew."
-            )
-        seen.append(_mean_director(rig, view, probe))
-    polarity = Polarity(np.array(asked), np.array(seen))
+        _check_sent(probe, entry.name)
+        seen.append((_mean_director if config.field_by == "alignment" else _mean_way)(
+            rig, view, probe
+        ))  # fmt: skip
+    polarity = Polarity(strength * unit, np.array(seen))
     turned, error = fit_polarity(polarity.asked, polarity.seen)
     found = nominal.copy()
     found[:2] = turned @ nominal[:2]
     matrix = tuple(tuple(float(x) for x in row) for row in found)
-    return FieldMap(entry.name, matrix, error), polarity, [_words(turned, strength, polarity)]
+    words = _words(config, turned, strength, polarity)
+    return FieldMap(entry.name, matrix, error), polarity, [words]
+
+
+def _pulses(
+    config: CalibrateConfig, steering: FieldSteering, output: str, field: Floats
+) -> list[Floats]:
+    """Values [C] of the supply for fields [M,2] mT, steady, or turning if they shall roll."""
+    found = []
+    for along in field:
+        rolls = config.field_by == "rolling"
+        length = float(np.linalg.norm(along))
+        axis = np.array([-along[1], along[0], 0.0]) / length
+        command = FieldCommand(
+            bias=np.zeros(2) if rolls else along,
+            amplitude=along if rolls else np.zeros(2),
+            axis=axis if rolls else np.zeros(3),
+            frequency=np.asarray(config.field_frequency if rolls else 0.0),
+            phase=np.zeros(()),
+            gradient=np.zeros((2, 2)),
+        )
+        values = steering.order(Command(field=command), _NOBODY)[output]
+        assert isinstance(values, Values)  # of a supply
+        found.append(values.value)
+    return found
 
 
 def _coils(rig: Rig) -> tuple[OutputEntry, OutputSpec]:
@@ -118,20 +145,31 @@ def _strength(
     rig: Rig,
     entry: OutputEntry,
     spec: OutputSpec,
-    coils: list[int],
-    currents: Floats,
+    steering: FieldSteering,
+    unit: Floats,
 ) -> float:
-    """Field in mT of all pulses: what was asked for, or the highest that probing allows in all."""
+    """Field in mT of all pulses: what was asked for, or the highest that probing allows in all.
+
+    Phases and the frequency are the same at every strength.
+    """
     limits = probing_limits(entry.limits, spec, rig.supervisor.probing.scale)
     assert isinstance(limits, ValueLimits)  # as those of the rig are
-    safe = np.array([channel.safe for channel in spec.channels])[coils]
-    up, down = np.asarray(limits.high)[coils] - safe, safe - np.asarray(limits.low)[coils]
-    room = np.where(currents > 0, up, down)
-    used = np.abs(currents)
-    most = min(
-        float((room[used > 1e-9] / used[used > 1e-9]).min()),
-        float((limits.total / used.sum(axis=1)).min()),
-    )
+    safe = np.array([channel.safe for channel in spec.channels])
+    one, two = (np.array(_pulses(config, steering, entry.name, k * unit)) for k in (1.0, 2.0))
+    grows, stays = two - one, 2 * one - two - safe
+    fixed = np.abs(grows) < 1e-9
+    low, high = np.asarray(limits.low) - safe, np.asarray(limits.high) - safe
+    for k, channel in enumerate(spec.channels):
+        outside = fixed[:, k] & ((stays[:, k] < low[k] - 1e-9) | (stays[:, k] > high[k] + 1e-9))
+        if outside.any():
+            raise CalibrationError(
+                f"field: {channel.name} would have to be {stays[outside, k][0]:.4g} {channel.unit}"
+                f", probing allows {low[k]:.4g} to {high[k]:.4g}; see field_frequency and the "
+                "rig's limits."
+            )
+    room = np.where(grows > 0, high, -low)[~fixed] / np.abs(grows[~fixed])
+    spare = limits.total - np.abs(stays).sum(axis=1)
+    most = min(float(room.min()), float((spare / np.abs(grows).sum(axis=1)).min()))
     if not most > 0:
         raise CalibrationError(f"field: the limits of {entry.name!r} leave no current to probe.")
     if config.field_strength is None:
@@ -144,13 +182,32 @@ def _strength(
     return config.field_strength
 
 
-def _sent(probe: Probe, output: str) -> Floats:
-    """What the output was told at last [C]."""
+def _check_sent(probe: Probe, output: str) -> None:
+    """Raise CalibrationError unless the output did at last what was asked."""
     for receipt in reversed(probe.receipts):
-        values = receipt.sent.get(output)
-        if isinstance(values, Values):
-            return values.value
+        if output in receipt.sent:
+            if words := receipt.limited.get(output):
+                raise CalibrationError(
+                    f"field: a pulse was still cut at its end ({words}); give a lower "
+                    "field_strength, or a longer or shorter field_pulse."
+                )
+            return
     raise CalibrationError(f"field: {output!r} took none of the orders of a pulse.")
+
+
+def _mean_way(rig: Rig, view: Affine, probe: Probe) -> Floats:
+    """Mean velocity [2] µm/s of colloids, after the first third of a pulse."""
+    detect, tracker = rig.detector.build(), Tracker(rig.tracker, view)
+    tracks, looks = tracker.start(), []
+    for shot in probe.shots:
+        tracks = tracker.update(tracks, detect(shot.frame), shot.exposed)
+        looks.append(tracks)
+    first, last = looks[len(looks) // 3], looks[-1]
+    same = first.seen & last.seen & (first.identity == last.identity)
+    if not same.any():
+        raise CalibrationError("field: nobody was tracked through a pulse; look at the detector.")
+    way = (last.position - first.position)[same].mean(axis=0)
+    return np.asarray(way / (last.time - first.time), np.float64)
 
 
 def _mean_director(rig: Rig, view: Affine, probe: Probe) -> Floats:
@@ -168,12 +225,17 @@ def _mean_director(rig: Rig, view: Affine, probe: Probe) -> Floats:
     return np.asarray(view.direction_to_sample(direction).mean(axis=0), np.float64)
 
 
-def _words(turned: Floats, strength: float, polarity: Polarity) -> str:
+def _words(config: CalibrateConfig, turned: Floats, strength: float, polarity: Polarity) -> str:
     mirrored = float(np.linalg.det(turned)) < 0
     angle = math.degrees(math.atan2(turned[1, 0], turned[0, 0]))
-    alignment = float(np.linalg.norm(polarity.seen, axis=1).mean())
+    size = float(np.linalg.norm(polarity.seen, axis=1).mean())
+    did = (
+        f"aligned by {size:.2f} of 1"
+        if config.field_by == "alignment"
+        else f"rolled at {size:.2g} µm/s"
+    )
     return (
         f"field: pulses of {strength:.3g} mT; the coils' axes are "
         f"{'mirrored and ' if mirrored else ''}turned by {angle:.0f}° against what was known; "
-        f"colloids aligned by {alignment:.2f} of 1"
+        f"colloids {did}"
     )

@@ -172,7 +172,7 @@ def _draw_polarity(axes: Any, polarity: Polarity | None) -> None:
         return
     asked, seen = (np.degrees(np.arctan2(*p.T[::-1])) for p in (polarity.asked, polarity.seen))
     axes.plot(asked, seen, "o", color="C1")
-    axes.set(xlabel="field asked, as known before (°)", ylabel="directors seen (°)",
+    axes.set(xlabel="field asked, as known before (°)", ylabel="way colloids turned or rolled (°)",
              title="Directions of the field")  # fmt: skip
 
 

@@ -40,7 +40,7 @@ VIEW = ViewConfig(PIXEL, rotation=TURN, mirror=True, centre=(45.0, 45.0))
 
 def magnetic() -> SampleConfig:
     """Colloids in bright field with a moment along what is seen of them; coils and a stage."""
-    species = Species(name="magnets", count=24, radius=RADIUS, magnetic_moment=2.5)
+    species = Species(name="magnets", count=24, radius=RADIUS, magnetic_moment=2.5, rolling=0.3)
     return SampleConfig(
         world=World(
             box=Box(size=(90.0, 90.0)),
@@ -107,6 +107,22 @@ def test_coils_that_lie_anyhow(rooms, sample, tmp_path, axes: str) -> None:  # t
     assert found.polarity_error < 0.3
     assert not room.gate.cut
     assert "the coils' axes are" in done.text
+
+
+def test_coils_by_rollers(rooms, sample, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Rollers show the axes within 0.15 rad, when one of them is reversed and both are swapped."""
+    true = np.array([[0, -1.2, 0], [-0.9, 0, 0], [0, 0, 1.0]])
+    config = dataclasses.replace(sample.config, coils=CoilsConfig(tuple(map(tuple, true.tolist()))))
+    sample.config = config
+    room = rooms.Room(config, tmp_path, sample)
+    keys = {"field_by": "rolling", "field_frequency": 0.5, "field_pulse": 1.2}
+    done = run(room, "view", "field", field_per_current=(0.9, 1.2, 1.0), **keys)
+    assert done.calibration.field is not None
+    np.testing.assert_allclose(done.calibration.field.matrix, true, atol=0.15 * 1.2)
+    assert not room.gate.cut
+    assert "rolled at" in done.text
+    with pytest.raises(CalibrationError, match="frequency would have to be"):
+        run(room, "field", **(keys | {"field_frequency": 40.0}))
 
 
 def test_what_coils_need(rooms, sample, tmp_path) -> None:  # type: ignore[no-untyped-def]

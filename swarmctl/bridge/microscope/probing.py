@@ -97,6 +97,14 @@ class Bench:
                 self._send(outputs)
         return Probe(shots, begin, receipts)
 
+    def probe(self, operator: str) -> None:
+        """Let a person arm the outputs for probing, anew if they are: its time begins now.
+
+        Raises ArmingError.
+        """
+        self.rest("probing begins anew")
+        self._gatekeeper.arm(operator, None)
+
     def rest(self, reason: str) -> None:
         """Let the outputs come to rest, and wait for it: ARMED. Raises ArmingError in FAULT."""
         if self._gatekeeper.report().standing is not Standing.ACTIVE:
