@@ -11,9 +11,11 @@ import pytest
 pytest.importorskip("numba", reason="the extra 'vision' is not installed")
 
 from swarmctl.bridge.calibration import read_calibration, read_flattening, write_calibration
+from swarmctl.bridge.microscope import probing
 from swarmctl.bridge.microscope.parts import Parts
 from swarmctl.bridge.orders import Standing
 from swarmctl.core.errors import CalibrationError, ConfigError
+from swarmctl.lab import calibrate_bench, calibrate_runs
 from swarmctl.lab.calibrate import calibrate
 from swarmctl.lab.calibrate_config import CalibrateConfig
 
@@ -38,13 +40,42 @@ class Rigged:
         return calibrate(config, self.parts)
 
 
-def test_everything_at_once(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
+COMPUTING = [
+    (probing, "mean_frame"),
+    (calibrate_bench, "find_spot"),
+    (calibrate_bench, "switch_time"),
+    (calibrate_bench, "fit_pattern"),
+    (calibrate_runs, "_pulses"),
+    (calibrate_runs, "_mean_way"),
+    (calibrate_runs, "fit_response"),
+]
+
+
+def only_at_rest(monkeypatch, gate, done: set[str]) -> None:  # type: ignore[no-untyped-def]
+    """Let what takes time fail while outputs are ACTIVE, and note that it was done."""
+
+    def guarded(work, name):  # type: ignore[no-untyped-def]
+        def run(*given, **keys):  # type: ignore[no-untyped-def]
+            assert gate.standing is not Standing.ACTIVE, name
+            done.add(name)
+            return work(*given, **keys)
+
+        return run
+
+    for module, name in COMPUTING:
+        monkeypatch.setattr(module, name, guarded(getattr(module, name), name))
+
+
+def test_everything_at_once(toy, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """Maps within a pixel, laws within 5 % and four standard errors, delays within a gap of frames.
 
-    With sixty pulses on colloids that come and go the standard errors are rough themselves.
+    With sixty pulses on colloids that come and go the standard errors are rough themselves. Nothing
+    that takes time is done while outputs act.
     """
-    rigged = Rigged(toy, tmp_path, delay=0.02, noise=0.5)
+    rigged, computed = Rigged(toy, tmp_path, delay=0.02, noise=0.5), set[str]()
+    only_at_rest(monkeypatch, rigged.gate, computed)
     done = rigged.calibrate(pulses=10, switches=6, grid=4, power=1.0)
+    assert computed == {name for _, name in COMPUTING}
     found = read_calibration(tmp_path / "calibration.toml")
     assert found == done.calibration
     assert found.pattern.spots >= 6
