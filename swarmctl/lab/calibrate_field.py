@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
@@ -18,8 +20,9 @@ from swarmctl.bridge.rig import OutputEntry, Rig
 from swarmctl.bridge.supervisor.gates import probing_limits
 from swarmctl.bridge.supervisor.limits import ValueLimits
 from swarmctl.bridge.vision.tracker import Tracker
-from swarmctl.core.command import Command, FieldCommand
+from swarmctl.core.command import Command
 from swarmctl.core.errors import CalibrationError
+from swarmctl.core.waveforms import aligning_field, rolling_field
 from swarmctl.lab.calibrate_config import CalibrateConfig
 from swarmctl.lab.calibrate_places import fit_polarity
 from swarmctl.optics.affine import Affine
@@ -31,6 +34,8 @@ _ROUNDED = 0.999
 """Share of what probing allows that is asked for, so that nothing is cut by rounding."""
 _LOOKS = 3
 """Frames at the end of a pulse in which directors are looked at."""
+_SAME = 1e-5
+"""Difference of a channel between two strengths that comes from rounding."""
 _NOBODY = Aim(
     np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool), np.zeros(0, bool), np.zeros(0, np.int64)
 )
@@ -95,18 +100,15 @@ def _pulses(
     """Values [C] of the supply for fields [M,2] mT, steady, or turning if they shall roll."""
     found = []
     for along in field:
-        rolls = config.field_by == "rolling"
-        length = float(np.linalg.norm(along))
-        axis = np.array([-along[1], along[0], 0.0]) / length
-        command = FieldCommand(
-            bias=np.zeros(2) if rolls else along,
-            amplitude=along if rolls else np.zeros(2),
-            axis=axis if rolls else np.zeros(3),
-            frequency=np.asarray(config.field_frequency if rolls else 0.0),
-            phase=np.zeros(()),
-            gradient=np.zeros((2, 2)),
+        strength = jnp.asarray(np.linalg.norm(along))
+        direction = jnp.asarray(along) / strength
+        asked = (
+            aligning_field(direction, strength)
+            if config.field_by == "alignment"
+            else rolling_field(direction, strength, jnp.asarray(config.field_frequency))
         )
-        values = steering.order(Command(field=command), _NOBODY)[output]
+        command = jax.tree.map(np.asarray, Command(field=asked))
+        values = steering.order(command, _NOBODY)[output]
         assert isinstance(values, Values)  # of a supply
         found.append(values.value)
     return found
@@ -157,7 +159,7 @@ def _strength(
     safe = np.array([channel.safe for channel in spec.channels])
     one, two = (np.array(_pulses(config, steering, entry.name, k * unit)) for k in (1.0, 2.0))
     grows, stays = two - one, 2 * one - two - safe
-    fixed = np.abs(grows) < 1e-9
+    fixed = np.abs(grows) < _SAME
     low, high = np.asarray(limits.low) - safe, np.asarray(limits.high) - safe
     for k, channel in enumerate(spec.channels):
         outside = fixed[:, k] & ((stays[:, k] < low[k] - 1e-9) | (stays[:, k] > high[k] + 1e-9))

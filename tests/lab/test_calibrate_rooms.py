@@ -20,7 +20,7 @@ from swarmctl.bridge.virtual.sample_config import (
     grid_slide,
 )
 from swarmctl.bridge.virtual.virtual_sample import VirtualSample
-from swarmctl.core.errors import CalibrationError, ConfigError
+from swarmctl.core.errors import CalibrationError, ConfigError, UnknownNameError
 from swarmctl.core.registry import load_file
 from swarmctl.core.species import Species
 from swarmctl.core.world import Box, GlobalField, World
@@ -149,8 +149,17 @@ def test_the_view_by_moves_of_the_stage(rooms, sample, tmp_path) -> None:  # typ
     np.testing.assert_allclose(view.map.matrix, true.matrix, atol=0.02 / PIXEL)
     assert view.residual < 2.0
     assert not room.gate.cut
-    with pytest.raises(CalibrationError, match=r"not moved|on its way"):
-        run(room, "view", view_from="stage", stage_step=80.0)
+    with pytest.raises(UnknownNameError, match="no output 'table'"):
+        run(room, "view", view_from="stage", stage="table")
+
+
+def test_a_move_that_was_cut_counts_as_it_was_sent(rooms, sample, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Probing lets 14 of 40 µm through: the pixel size is the true one within 1 %."""
+    config = dataclasses.replace(sample.config, motors=MotorsConfig(travel=70.0))
+    room = rooms.Room(config, tmp_path, sample)
+    done = run(room, "view", view_from="stage", pixel_size=None, stage_step=40.0)
+    assert done.calibration.view.map.pixel_size == pytest.approx(PIXEL, rel=0.01)
+    assert room.gate.cut
 
 
 def test_the_view_by_a_grid(rooms, tmp_path) -> None:  # type: ignore[no-untyped-def]
