@@ -16,6 +16,7 @@ Bools = npt.NDArray[np.bool_]
 
 _TRIPLES = 2000
 _ROUNDS = 5
+_AGREE = 0.1  # of a shift, by which one may be off
 _SMOOTH = 1.5  # px, standard deviation
 _FINE = 0.3  # px: no spot that is so near is left out
 
@@ -119,13 +120,27 @@ def fit_grid(
 def fit_stage(moves: Floats, shifts: Floats) -> tuple[Floats, float]:
     """Fit the matrix [2,2] px/µm by which image features shift [K,2] px as the sample moves.
 
-    moves [K,2] µm are those of the sample. Returns it with the root mean square residual in px.
-    Raises CalibrationError unless the moves span the plane.
+    moves [K,2] µm are those of the sample. A shift that was mistaken hardly counts: least absolute
+    distances by reweighting come first (Schlossmacher, J. Am. Stat. Assoc. 68 (1973), 857), then
+    least squares of those that agree. Returns the matrix with the root mean square residual of
+    these in px. Raises CalibrationError unless the moves span the plane and 3 of 4 agree.
     """
     if len(moves) < 2 or np.linalg.matrix_rank(moves) < 2:
         raise CalibrationError("view: the stage has to move in two directions.")
-    solved, *_ = np.linalg.lstsq(moves, shifts, rcond=None)
-    rest = shifts - moves @ solved
+    away = np.ones(len(moves))
+    for _ in range(30):
+        weight = 1 / np.sqrt(np.maximum(away, _FINE))[:, None]
+        solved, *_ = np.linalg.lstsq(weight * moves, weight * shifts, rcond=None)
+        away = np.linalg.norm(shifts - moves @ solved, axis=1)
+    lengths = np.linalg.norm(shifts, axis=1)
+    agree = away <= max(_AGREE * float(np.median(lengths)), _FINE)
+    if agree.sum() < 0.75 * len(moves) or np.linalg.matrix_rank(moves[agree]) < 2:
+        raise CalibrationError(
+            f"view: the image followed the stage in {agree.sum()} of {len(moves)} moves only; is "
+            "there enough in view, and does it stay in view during a step? Change stage_step."
+        )
+    solved, *_ = np.linalg.lstsq(moves[agree], shifts[agree], rcond=None)
+    rest = shifts[agree] - moves[agree] @ solved
     return np.asarray(solved.T), float(np.sqrt(np.mean(np.sum(rest**2, axis=1))))
 
 

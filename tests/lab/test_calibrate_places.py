@@ -74,6 +74,19 @@ def test_a_stage_gives_the_matrix() -> None:
         fit_stage(moves[:2], moves[:2])
 
 
+def test_a_shift_that_was_mistaken_does_not_count() -> None:
+    """One of eight: the matrix is as exact as without it. Three of eight: it is refused."""
+    moves = 10 * np.tile([[1, 0], [0, 1], [-1, 0], [0, -1.0]], (2, 1))
+    shifts = moves @ np.transpose(TRUE.matrix)
+    shifts[3] = [40.0, 7.0]
+    matrix, residual = fit_stage(moves, shifts)
+    np.testing.assert_allclose(matrix, TRUE.matrix, atol=1e-9)
+    assert residual < 1e-9
+    shifts[[0, 6]] = [[0.0, 30.0], [9.0, 50.0]]
+    with pytest.raises(CalibrationError, match="of 8 moves only"):
+        fit_stage(moves, shifts)
+
+
 def test_an_image_that_moved_is_followed() -> None:
     rng = np.random.default_rng(5)
     scene = np.kron(rng.normal(size=(40, 40)), np.ones((8, 8)))
