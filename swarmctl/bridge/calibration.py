@@ -115,9 +115,12 @@ class Figure:
     median: float = key(0.0, "median", "s")
     p99: float = key(0.0, "99th percentile", "s")
     count: int = key(0, "how often it was measured")
+    interval: tuple[float, float] | None = key(
+        None, "95 % interval of the median; left out if it was not estimated", "s"
+    )
 
     def __post_init__(self) -> None:
-        require_finite("delay", median=self.median, p99=self.p99)
+        require_finite("delay", median=self.median, p99=self.p99, interval=self.interval or ())
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ from swarmctl.bridge.calibration import (
     Delays,
     calibration_faults,
     read_calibration,
+    read_flattening,
     save_flattening,
     timestamp,
     write_calibration,
 )
 from swarmctl.bridge.microscope.engine import MicroscopeEngine
+from swarmctl.bridge.microscope.eyes import FrameRecord
 from swarmctl.bridge.microscope.light_law import SpotReach
 from swarmctl.bridge.microscope.parts import Parts, make_gatekeeper
 from swarmctl.bridge.microscope.probing import Bench
@@ -28,12 +30,13 @@ from swarmctl.core.world import Box, Species, World
 from swarmctl.lab.calibrate_bench import (
     highest_power,
     light_of,
-    measure_flattening,
     measure_light_delay,
     measure_pattern,
     measure_view,
 )
 from swarmctl.lab.calibrate_config import CalibrateConfig
+from swarmctl.lab.calibrate_field import measure_field
+from swarmctl.lab.calibrate_frames import check_lamp, read_frames, take_frames
 from swarmctl.lab.calibrate_motion import fit_speed, fit_turn, speeds, turn_drive, without_stuck
 from swarmctl.lab.calibrate_report import Findings, draw_report, report_text
 from swarmctl.lab.calibrate_runs import Runner, drawn_pulses, measure_response
@@ -63,12 +66,13 @@ def calibrate(
     Spots are projected and pulses of light are given within the limits of the rig, and within the
     narrower ones of probing until the pattern has been found. The key q, space or escape is an
     emergency stop. The report lies beside the calibration file, as .txt and .png. `parts` stand in
-    for what the rig file names. Raises
-    CalibrationError, saying which part failed and why; nothing is written then. Also ArmingError,
-    DeviceError, ConfigError.
+    for what the rig file names. Raises CalibrationError, saying which part failed and why; nothing
+    is written then. Also ArmingError, DeviceError, ConfigError.
     """
     if not config.operator.strip():
         raise ConfigError("calibrate: say who stands beside the microscope: operator=NAME.")
+    if "flattening" in config.parts:
+        check_lamp(config)
     rig = (parts.rig if parts else None) or read_rig(config.rig)
     path = config.out or rig.calibration
     rig = replace(rig, calibration=path)
@@ -92,13 +96,16 @@ def _measure(
     findings = Findings()
     calibration = _begin(config, rig, path, findings)
     if "flattening" in config.parts:
-        flattening = measure_flattening(config, rig.camera.build())
-        # A name of its own: an earlier calibration stays whole if this one fails.
-        file = path.with_name(f"{path.stem}-flattening-{int(calibration.made_at)}.npz")
-        save_flattening(flattening, file)
-        calibration = replace(calibration, flattening=file.name)
+        calibration = _flatten(config, rig, parts, calibration, findings)
     if {"view", "pattern", "delay"} & set(config.parts):
         calibration = _look(config, rig, parts, calibration, findings)
+    if "field" in config.parts:
+        with _bench(config, rig, parts, probing=True) as bench:
+            field, findings.polarity, notes = measure_field(
+                config, rig, bench, calibration.view.map, calibration.field
+            )
+        calibration = replace(calibration, field=field)
+        findings.notes += notes
     if {"speed", "turn", "delay"} & set(config.parts):
         calibration = _move(config, rig, parts, calibration, findings)
     return calibration, findings
@@ -120,6 +127,9 @@ def _begin(config: CalibrateConfig, rig: Rig, path: Path, findings: Findings) ->
             )
         return fresh
     old = read_calibration(path)
+    if "field" in config.parts:
+        # The strength of coils is not measured: it stays whatever else becomes of the file.
+        fresh = replace(fresh, field=old.field)
     kept = _kept(old, config.parts)
     if not kept:
         return fresh
@@ -162,12 +172,13 @@ def _bench(config: CalibrateConfig, rig: Rig, parts: Parts, probing: bool) -> It
     try:
         gatekeeper.open()
         camera.start()
-        if probing:
-            gatekeeper.arm(config.operator, None)
-        yield Bench(
+        bench = Bench(
             camera, gatekeeper, rig, parts.clock,
             frame_timeout=config.frame_timeout, stopped=parts.stopped,
         )  # fmt: skip
+        if probing:
+            bench.probe(config.operator)
+        yield bench
     finally:
         try:
             gatekeeper.close()
@@ -176,23 +187,46 @@ def _bench(config: CalibrateConfig, rig: Rig, parts: Parts, probing: bool) -> It
             camera.disconnect()
 
 
+def _flatten(
+    config: CalibrateConfig, rig: Rig, parts: Parts, calibration: Calibration, findings: Findings
+) -> Calibration:
+    """Dark and flat frames, with outputs at their safe values."""
+    if config.take == "files":
+        flattening = read_frames(config, rig.camera.build())
+    else:
+        old = read_flattening(calibration, rig.calibration.parent)
+        with _bench(config, rig, parts, probing=False) as bench:
+            flattening, notes = take_frames(config, rig, bench, old)
+        findings.notes += notes
+    # A name of its own: an earlier calibration stays whole if this one fails.
+    stem = f"{rig.calibration.stem}-flattening-{int(calibration.made_at)}"
+    file = rig.calibration.with_name(f"{stem}.npz")
+    count = 1
+    while file.exists():
+        count += 1
+        file = file.with_name(f"{stem}-{count}.npz")
+    save_flattening(flattening, file)
+    return replace(calibration, flattening=file.name)
+
+
 def _look(
     config: CalibrateConfig, rig: Rig, parts: Parts, calibration: Calibration, findings: Findings
 ) -> Calibration:
     """View, pattern and the light's delay: what frames show of outputs."""
-    lights = {"pattern", "delay"} & set(config.parts)
     stage = "view" in config.parts and config.view_from == "stage"
-    with _bench(config, rig, parts, bool(lights) or stage) as bench:
+    with _bench(config, rig, parts, probing=stage) as bench:
         if "view" in config.parts:
             calibration = replace(calibration, view=measure_view(config, rig, bench))
         view = calibration.view.map
         if "pattern" in config.parts:
+            bench.probe(config.operator)
             pattern, projected = measure_pattern(config, rig, bench, view)
             calibration = replace(calibration, pattern=pattern)
             findings.projected = projected
         if "delay" in config.parts:
             if calibration.pattern is None:
                 raise CalibrationError("delay: calibrate the part pattern first.")
+            bench.probe(config.operator)
             exposure = rig.camera.build().spec.exposure
             light = measure_light_delay(config, rig, bench, calibration.pattern, view, exposure)
             delay = Delays(light=light, light_from="camera" if light else "receipts")
@@ -220,10 +254,11 @@ def _move(
         Box(size, "open"), species=(Species("colloid", config.colloids, config.radius),),
         contacts=False,
     )  # fmt: skip
+    orders: list[FrameRecord] = []
     engine = MicroscopeEngine(
         world,
         max(camera.period, _STEP),
-        parts=replace(parts, rig=seen, calibration=calibration),
+        parts=replace(parts, rig=seen, calibration=calibration, observer=orders.append),
         rig=str(config.rig),
         operator=config.operator,
         frame_timeout=config.frame_timeout,
@@ -236,8 +271,7 @@ def _move(
     )
     try:
         if "speed" in config.parts:
-            pulses = drawn_pulses(config, Runner(engine), power, beside=False)
-            engine.stop("the pulses have been given")
+            pulses = drawn_pulses(config, Runner(engine, orders), power, beside=False)
             pulses, stuck = without_stuck(pulses)
             measured = speeds(pulses)
             calibration = replace(calibration, speed=fit_speed(*measured))
@@ -247,8 +281,7 @@ def _move(
         if "turn" in config.parts:
             if calibration.speed is None:
                 raise CalibrationError("turn: calibrate the part speed first.")
-            pulses = drawn_pulses(config, Runner(engine), power, beside=True)
-            engine.stop("the pulses have been given")
+            pulses = drawn_pulses(config, Runner(engine, orders), power, beside=True)
             pulses, _ = without_stuck(pulses)
             drive, rate = turn_drive(pulses, calibration.speed, reach, config.radius)
             law = fit_turn(pulses, calibration.speed, reach, config.radius)
@@ -256,8 +289,7 @@ def _move(
             findings.turn = drive, rate
         if "delay" in config.parts:
             before = calibration.delay
-            response = measure_response(config, Runner(engine), power, before.to_light)
-            engine.stop("the light has been switched")
+            response = measure_response(config, Runner(engine, orders), power, before.to_light)
             running = engine.latencies.delays()
             delay = dataclasses.replace(
                 running,

@@ -9,14 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from swarmctl.bridge.calibration import Figure, PatternMap, ViewMap
-from swarmctl.bridge.devices.contract import Camera
 from swarmctl.bridge.microscope.probing import Bench, find_spot, mean_frame, one_spot
 from swarmctl.bridge.microscope.spot_check import HIDDEN, empty_places
 from swarmctl.bridge.microscope.timing import figure_of
 from swarmctl.bridge.orders import Spots, Values
 from swarmctl.bridge.rig import Rig
 from swarmctl.bridge.supervisor.limits import PatternLimits
-from swarmctl.bridge.vision.frames import Flattening
 from swarmctl.bridge.vision.spots import SpotDetectorConfig
 from swarmctl.core.errors import CalibrationError
 from swarmctl.lab.calibrate_config import CalibrateConfig
@@ -25,6 +23,10 @@ from swarmctl.lab.calibrate_places import RobustFit, fit_grid, fit_pattern, fit_
 from swarmctl.optics.affine import Affine, ViewConfig
 
 Floats = npt.NDArray[np.float64]
+
+_STAGE_ROUNDS = 2
+_STAGE_FRAMES = 4
+"""Frames that are averaged before and after a move of the stage."""
 
 
 @dataclass(frozen=True)
@@ -62,53 +64,38 @@ def measure_view(config: CalibrateConfig, rig: Rig, bench: Bench) -> ViewMap:
 
 
 def _move_stage(config: CalibrateConfig, rig: Rig, bench: Bench) -> tuple[Floats, Floats]:
-    """Move the sample to and fro: ways [K,2] µm, and shifts of the image [K,2] px."""
+    """Move the sample to and fro: ways [K,2] µm, as they were sent, and shifts [K,2] px.
+
+    Raises CalibrationError if limits leave nothing of a way.
+    """
     channels = rig.output(config.stage).driver.build().spec.channels
     if len(channels) < 2:
         raise CalibrationError(f"view: output {config.stage!r} has no x and y.")
     home = np.array([channel.safe for channel in channels])
-    ways = config.stage_step * np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
-    shifts = []
-    before = mean_frame(bench.hold({config.stage: Values(home)}, 8).shots[4:])
-    for way in ways:
+    frames = round(config.stage_settle / rig.camera.build().spec.period) + 1
+    ways, pairs = [], []
+    sides = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+    for way in config.stage_step * np.tile(sides, (_STAGE_ROUNDS, 1)):
+        before = bench.hold({config.stage: Values(home)}, frames + _STAGE_FRAMES)
         there = home.copy()
         there[:2] += way
-        after = mean_frame(bench.hold({config.stage: Values(there)}, 8).shots[4:])
-        shifts.append(image_shift(np.asarray(before, float), np.asarray(after, float)))
-        bench.hold({config.stage: Values(home)}, 4)
-    return ways, np.array(shifts)
-
-
-def measure_flattening(config: CalibrateConfig, camera: Camera) -> Flattening:
-    """Average dark and flat frames from files. Raises CalibrationError, FrameError."""
-    if config.dark is None and config.flat is None:
-        raise CalibrationError("flattening: give dark or flat frames, or both: dark=FILE.")
-    dark = [] if config.dark is None else list(_frames(config.dark))
-    flat = [] if config.flat is None else list(_frames(config.flat))
-    flattening = Flattening.from_frames(dark, flat)
-    shape = (camera.spec.height, camera.spec.width)
-    if flattening.shape != shape:
-        raise CalibrationError(
-            f"flattening: the frames are {flattening.shape}, the camera's are {shape}."
-        )
-    return flattening
-
-
-def _frames(path: object) -> Floats:
-    from pathlib import Path
-
-    from swarmctl.core.extras import import_extra
-
-    file = Path(str(path))
-    try:
-        if file.suffix == ".npy":
-            frames = np.load(file, allow_pickle=False)
-        else:
-            frames = import_extra("lab", "tifffile").imread(file)
-    except (OSError, ValueError) as error:
-        raise CalibrationError(f"{file}: holds no frames ({error}).") from None
-    array = np.asarray(frames)
-    return array[None] if array.ndim == 2 else array
+        after = bench.hold({config.stage: Values(there)}, frames + _STAGE_FRAMES)
+        bench.rest("the stage goes home")
+        sent = [receipt.sent.get(config.stage) for receipt in after.receipts]
+        reached = [values.value[:2] - home[:2] for values in sent if isinstance(values, Values)]
+        if not reached or np.linalg.norm(reached[-1]) < 0.05 * config.stage_step:
+            raise CalibrationError(
+                f"view: output {config.stage!r} was not moved; what limits of probing let through "
+                f"is {reached[-1] if reached else 'nothing'}. Look at its limits and its slew."
+            )
+        if np.linalg.norm(reached[-1] - reached[len(reached) // 2]) > 1e-6:
+            raise CalibrationError(
+                f"view: output {config.stage!r} was still on its way by its slew limit; give a "
+                "smaller stage_step or a longer stage_settle."
+            )
+        ways.append(reached[-1])
+        pairs.append([np.asarray(mean_frame(p.shots[frames:]), float) for p in (before, after)])
+    return np.array(ways), np.array([image_shift(*pair) for pair in pairs])
 
 
 def measure_pattern(
@@ -134,7 +121,6 @@ def measure_pattern(
         bench.difference(name, one_spot(place, radius, power), config.spot_frames, hidden)
         for place in asked
     ]
-    bench.rest("the pattern has been projected")
     seen = np.full(asked.shape, np.nan)
     for k, difference in enumerate(differences):
         found = find_spot(difference, radius * scale)
@@ -169,6 +155,7 @@ def measure_light_delay(
     half = max(1, round(around / 3))
     delays = []
     for _ in range(config.switches):
+        bench.rest("the light has been timed")
         places = empty_places(bench, pattern, shape, 2 * around)
         if not places:
             raise CalibrationError("delay: the pattern does not reach the field of view.")
@@ -176,6 +163,7 @@ def measure_light_delay(
         spot = one_spot(pattern.map.to_sample(target), radius, power)
         off = bench.hold({name: Spots.none()}, 4)
         on = bench.hold({name: spot}, 8)
+        bench.rest("the light has been timed")
         shots = off.shots[-2:] + on.shots
         time = np.array([shot.exposed for shot in shots])
         (left, top), size = np.rint(target).astype(int) - half, 2 * half + 1
@@ -185,7 +173,6 @@ def measure_light_delay(
             delays.append(switch_time(time, bright, exposure) - on.issued)
         except CalibrationError:
             continue
-    bench.rest("the light has been timed")
     return figure_of(np.array(delays)) if len(delays) >= config.switches / 2 else None
 
 

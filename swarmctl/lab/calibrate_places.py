@@ -16,6 +16,8 @@ Bools = npt.NDArray[np.bool_]
 
 _TRIPLES = 2000
 _ROUNDS = 5
+_AGREE = 0.1  # of a shift, by which one may be off
+_SMOOTH = 1.5  # px, standard deviation
 _FINE = 0.3  # px: no spot that is so near is left out
 
 
@@ -118,34 +120,69 @@ def fit_grid(
 def fit_stage(moves: Floats, shifts: Floats) -> tuple[Floats, float]:
     """Fit the matrix [2,2] px/µm by which image features shift [K,2] px as the sample moves.
 
-    moves [K,2] µm are those of the sample. Returns it with the root mean square residual in px.
-    Raises CalibrationError unless the moves span the plane.
+    moves [K,2] µm are those of the sample. A shift that was mistaken hardly counts: least absolute
+    distances by reweighting come first (Schlossmacher, J. Am. Stat. Assoc. 68 (1973), 857), then
+    least squares of those that agree. Returns the matrix with the root mean square residual of
+    these in px. Raises CalibrationError unless the moves span the plane and 3 of 4 agree.
     """
     if len(moves) < 2 or np.linalg.matrix_rank(moves) < 2:
         raise CalibrationError("view: the stage has to move in two directions.")
-    solved, *_ = np.linalg.lstsq(moves, shifts, rcond=None)
-    rest = shifts - moves @ solved
+    away = np.ones(len(moves))
+    for _ in range(30):
+        weight = 1 / np.sqrt(np.maximum(away, _FINE))[:, None]
+        solved, *_ = np.linalg.lstsq(weight * moves, weight * shifts, rcond=None)
+        away = np.linalg.norm(shifts - moves @ solved, axis=1)
+    lengths = np.linalg.norm(shifts, axis=1)
+    agree = away <= max(_AGREE * float(np.median(lengths)), _FINE)
+    if agree.sum() < 0.75 * len(moves) or np.linalg.matrix_rank(moves[agree]) < 2:
+        raise CalibrationError(
+            f"view: the image followed the stage in {agree.sum()} of {len(moves)} moves only; is "
+            "there enough in view, and does it stay in view during a step? Change stage_step."
+        )
+    solved, *_ = np.linalg.lstsq(moves[agree], shifts[agree], rcond=None)
+    rest = shifts[agree] - moves[agree] @ solved
     return np.asarray(solved.T), float(np.sqrt(np.mean(np.sum(rest**2, axis=1))))
 
 
 def image_shift(before: Floats, after: Floats) -> Floats:
     """Return by how much [2] px (x, y) the second image [H,W] is shifted against the first.
 
-    The peak of the phase correlation (Kuglin and Hines 1975) to a tenth of a pixel, by the centre
-    of mass around it. Shifts are below half the image.
+    The peak of the phase correlation (Kuglin and Hines 1975), smoothed as far as colloids move by
+    themselves meanwhile, to a fraction of a pixel. It is taken again of what both images show, so
+    that what came into view and what left it does not count. Shifts are below half the image.
     """
-    window = np.outer(np.hanning(before.shape[0]), np.hanning(before.shape[1]))
+    shift = _peak(before, after)
+    for _ in range(2):
+        x, y = (int(step) for step in np.rint(shift))
+        height, width = before.shape
+        first = before[max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)]
+        second = after[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
+        shift = np.array([x, y]) + _peak(first, second)
+    return shift
+
+
+def _peak(before: Floats, after: Floats) -> Floats:
+    """Where the smoothed phase correlation of two images is highest, [2] px (x, y)."""
+    height, width = before.shape
+    window = np.outer(np.hanning(height), np.hanning(width))
     first, second = (np.fft.rfft2((image - image.mean()) * window) for image in (before, after))
     product = np.conj(first) * second
-    peak = np.fft.irfft2(product / (np.abs(product) + 1e-9 * np.abs(product).max()), before.shape)
-    row, column = np.unravel_index(int(np.argmax(peak)), peak.shape)
-    around = np.arange(-2, 3)
-    rows, columns = (row + around) % peak.shape[0], (column + around) % peak.shape[1]
-    part = np.maximum(peak[np.ix_(rows, columns)], 0)
-    y = row + float((part.sum(axis=1) * around).sum() / part.sum())
-    x = column + float((part.sum(axis=0) * around).sum() / part.sum())
-    height, width = before.shape
+    square = np.fft.fftfreq(height)[:, None] ** 2 + np.fft.rfftfreq(width) ** 2
+    product *= np.exp(-2 * (np.pi * _SMOOTH) ** 2 * square)
+    weight = np.abs(first) * np.abs(second)
+    peak = np.fft.irfft2(product / (weight + 1e-9 * weight.max()), before.shape)
+    row, column = (int(k) for k in np.unravel_index(int(np.argmax(peak)), peak.shape))
+    # A smooth peak is a Gaussian: a parabola of its logarithm.
+    y = row + _vertex(peak[[row - 1, row, (row + 1) % height], column])
+    x = column + _vertex(peak[row, [column - 1, column, (column + 1) % width]])
     return np.array([(x + width / 2) % width - width / 2, (y + height / 2) % height - height / 2])
+
+
+def _vertex(values: Floats) -> float:
+    """Where the parabola through the logarithms at -1, 0 and 1 has its top."""
+    low, middle, high = np.log(np.maximum(values, 1e-3 * values[1]))
+    bend = low - 2 * middle + high
+    return float(0.5 * (low - high) / bend) if bend < 0 else 0.0
 
 
 def fit_polarity(asked: Floats, seen: Floats) -> tuple[Floats, float]:

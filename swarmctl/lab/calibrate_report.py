@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from swarmctl.bridge.calibration import Calibration, Figure, SpeedLaw
+from swarmctl.bridge.calibration import Calibration, FieldMap, Figure, SpeedLaw
 from swarmctl.bridge.microscope.light_law import speed_by_power
 from swarmctl.lab.calibrate_bench import Projected
+from swarmctl.lab.calibrate_field import Polarity
 from swarmctl.lab.calibrate_runs import Response
 
 Floats = npt.NDArray[np.float64]
@@ -22,13 +24,14 @@ class Findings:
     """What was measured, for the picture.
 
     projected: spots; speed: powers and speeds [M]; turn: what the law expects for a gain of 1, and
-    turn rates [M] rad/s; response: of colloids to light; notes: in words.
+    turn rates [M] rad/s; response: of colloids to light; polarity: of coils; notes: in words.
     """
 
     projected: Projected | None = None
     speed: tuple[Floats, Floats] | None = None
     turn: tuple[Floats, Floats] | None = None
     response: Response | None = None
+    polarity: Polarity | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -56,7 +59,7 @@ def report_text(calibration: Calibration, notes: list[str]) -> str:
             f"of {t.radius:g} µm"
         )
     if calibration.field:
-        lines.append(f"field of {calibration.field.output}: {calibration.field.matrix} mT/A")
+        lines.append(_field_line(calibration.field))
     names = {
         "exposure → frame": delay.frame,
         "frame → order": delay.command,
@@ -81,11 +84,25 @@ def _speed_line(law: SpeedLaw) -> str:
     )
 
 
+def _field_line(field: FieldMap) -> str:
+    rows = "; ".join(" ".join(f"{x:.4g}" for x in row) for row in field.matrix)
+    error = (
+        "its directions were not looked at"
+        if field.polarity_error is None
+        else f"directions seen differ by {math.degrees(field.polarity_error):.2g}°"
+    )
+    return f"field of {field.output}: rows {rows} mT/A; {error}"
+
+
 def _figure(value: Figure | None) -> str:
     if value is None:
         return "not measured"
+    sure = ""
+    if value.interval is not None:
+        low, high = (1e3 * end for end in value.interval)
+        sure = f" (95 % interval {low:.3g} to {high:.3g} ms)"
     return (
-        f"median {1e3 * value.median:.3g} ms, 99th percentile {1e3 * value.p99:.3g} ms of "
+        f"median {1e3 * value.median:.3g} ms{sure}, 99th percentile {1e3 * value.p99:.3g} ms of "
         f"{value.count}"
     )
 
@@ -94,8 +111,10 @@ def draw_report(path: Path, calibration: Calibration, findings: Findings) -> Non
     """Draw what was measured beside what was fitted, as PNG."""
     from matplotlib.figure import Figure as Canvas
 
-    figure = Canvas(figsize=(9.6, 7.2), layout="constrained")
-    (spots, speed), (turn, response) = figure.subplots(2, 2)
+    figure = Canvas(figsize=(13.2, 7.2), layout="constrained")
+    (spots, speed, coils), (turn, response, spare) = figure.subplots(2, 3)
+    spare.set_axis_off()
+    _draw_polarity(coils, findings.polarity)
     _draw_spots(spots, calibration, findings.projected)
     _draw_speed(speed, calibration, findings.speed)
     _draw_turn(turn, calibration, findings.turn)
@@ -145,6 +164,16 @@ def _draw_turn(axes: Any, calibration: Calibration, measured: tuple[Floats, Floa
     axes.plot(drive, rate, ".", ms=3, alpha=0.4, color="0.4")
     axes.plot(line, calibration.turn.steering * line, color="C1")
     axes.set(xlabel="v c/a² (1/s)", ylabel="turn rate (rad/s)", title="Turning by the offset")
+
+
+def _draw_polarity(axes: Any, polarity: Polarity | None) -> None:
+    if polarity is None:
+        _empty(axes, "field")
+        return
+    asked, seen = (np.degrees(np.arctan2(*p.T[::-1])) for p in (polarity.asked, polarity.seen))
+    axes.plot(asked, seen, "o", color="C1")
+    axes.set(xlabel="field asked, as known before (°)", ylabel="way colloids turned or rolled (°)",
+             title="Directions of the field")  # fmt: skip
 
 
 def _draw_response(axes: Any, response: Response | None) -> None:

@@ -1,9 +1,13 @@
-"""Pulses of light on colloids that are tracked, by the engine "microscope" itself."""
+"""Pulses of light on colloids that are tracked, by the engine "microscope" itself.
+
+Nothing is computed between pulses but the loop itself: outputs are at rest when it is.
+"""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +15,14 @@ import numpy.typing as npt
 
 from swarmctl.bridge.calibration import Figure
 from swarmctl.bridge.microscope.engine import MicroscopeEngine
+from swarmctl.bridge.microscope.eyes import FrameRecord
+from swarmctl.bridge.microscope.parts import box_view
 from swarmctl.bridge.microscope.timing import figure_of
 from swarmctl.core.command import Command
 from swarmctl.core.errors import CalibrationError, DeviceError
 from swarmctl.core.state import SwarmState
 from swarmctl.lab.calibrate_config import CalibrateConfig
-from swarmctl.lab.calibrate_delay import fit_response, response_lag
+from swarmctl.lab.calibrate_delay import Switch, fit_response
 from swarmctl.lab.calibrate_motion import Pulses
 
 Floats = npt.NDArray[np.float64]
@@ -41,10 +47,19 @@ class Moment:
 
 
 class Runner:
-    """Runs an engine that takes power and spot_offset, and keeps what is seen."""
+    """Runs an engine that takes power and spot_offset, and keeps what is seen.
 
-    def __init__(self, engine: MicroscopeEngine) -> None:
-        self.engine = engine
+    Attributes:
+        begun: s of the engine's clock, when the first order of the last pulse was sent.
+
+    Args:
+        engine: whose observer is `orders.append`.
+        orders: what the engine tells its observer.
+    """
+
+    def __init__(self, engine: MicroscopeEngine, orders: list[FrameRecord]) -> None:
+        self.engine, self._orders, self.begun = engine, orders, math.nan
+        self._view = box_view(engine.calibration, engine.rig, engine.spec, engine.config.origin)
         self._state: SwarmState = engine.reset(0)
         self.first = self._moment(None)
 
@@ -55,6 +70,7 @@ class Runner:
         """
         moments = [self._moment(None)]
         steps = max(2, round(duration / self.engine.spec.control_interval))
+        self._orders.clear()
         for _ in range(steps):
             director = np.asarray(self._state.director, np.float64)
             left = np.column_stack([-director[:, 1], director[:, 0]])
@@ -65,6 +81,8 @@ class Runner:
                 raise DeviceError(f"calibrate: {result.status.fault}")
             self._state = result.state
             moments.append(self._moment(result.applied, left))
+        self.begun = next(r.order.issued for r in self._orders if r.order is not None)
+        self._orders.clear()
         return moments
 
     def _moment(self, applied: Command | None, left: Floats | None = None) -> Moment:
@@ -76,11 +94,16 @@ class Runner:
             power = np.asarray(applied.power, np.float64)
             across = (np.asarray(applied.spot_offset, np.float64) * left).sum(axis=1)
         director = np.asarray(state.director, np.float64)
+        # As found, not as filtered: a filter comes late.
+        position = np.asarray(state.position, np.float64).copy()
+        found = look.tracks.detection >= 0
+        places = self._view.to_sample(look.detections.position)
+        position[found] = places[look.tracks.detection[found]]
         return Moment(
             time=look.shot.exposed,
             identity=np.asarray(state.identity),
             there=look.tracks.seen,
-            position=np.asarray(state.position, np.float64),
+            position=position,
             angle=np.arctan2(director[:, 1], director[:, 0]),
             seen=look.tracks.angle_seen & np.asarray(state.oriented),
             power=power,
@@ -97,7 +120,7 @@ def drawn_pulses(config: CalibrateConfig, runner: Runner, power: float, beside: 
     rng = np.random.default_rng([config.seed, beside])
     count = runner.engine.spec.capacity
     apart = config.apart or 2 * config.radius + runner.engine.rig.steering.spot_radius
-    parts = []
+    watched = []
     for _ in range(config.pulses):
         light = power * rng.uniform(0.5 if beside else 0.05, 1.0, count)
         across = np.zeros(count)
@@ -106,7 +129,9 @@ def drawn_pulses(config: CalibrateConfig, runner: Runner, power: float, beside: 
             across = config.offset * side * rng.uniform(0.5, 1.0, count)
         else:
             light = np.where(rng.uniform(size=count) < 1 / 6, 0.0, light)
-        parts.append(_pulses(runner.pulse(light, across, config.pulse), config.settle, apart))
+        watched.append(runner.pulse(light, across, config.pulse))
+    runner.engine.stop("the pulses have been given")
+    parts = [_pulses(moments, config.settle, apart) for moments in watched]
     names = ("colloid", "power", "across", "duration", "along", "square", "turned")
     pulses = Pulses(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
     if len(np.unique(pulses.colloid)) < 3:
@@ -175,44 +200,40 @@ def measure_response(
     count = runner.engine.spec.capacity
     apart = config.apart or 2 * config.radius + runner.engine.rig.steering.spot_radius
     dark, bright, middle = np.zeros(count), np.full(count, power), np.zeros(count)
-    times, ways, lags = [], [], []
+    watched = []
     for _ in range(config.switches):
-        before = runner.pulse(dark, middle, config.pulse)
-        begin = runner.engine.clock() + light_delay
-        moments = before[-3:-1] + runner.pulse(bright, middle, config.pulse)
-        time, way = _mean_way(moments, begin, apart)
-        if len(time) < 6:
-            continue
-        times.append(time)
-        ways.append(way)
-        try:
-            lags.append(response_lag(time, way, 0.4 * config.pulse))
-        except CalibrationError:
-            continue
-    figure = figure_of(np.array(lags))
-    if figure is None or len(lags) < config.switches / 2:
+        before = runner.pulse(dark, middle, config.switch)
+        moments = before[-4:-1] + runner.pulse(bright, middle, config.switch)
+        watched.append((moments, runner.begun + light_delay))
+    runner.engine.stop("the light has been switched")
+    switches = [_mean_way(moments, begin, apart) for moments, begin in watched]
+    seen = [switch for switch in switches if len(switch.time) >= 6]
+    if len(seen) < config.switches / 2:
         raise CalibrationError(
-            "delay: colloids are not seen to swim when the light goes on; is the power enough?"
+            f"delay: only {len(seen)} of {config.switches} times were colloids tracked throughout "
+            "that have nobody near and whose orientation is seen; have more of them in view."
         )
-    time, way = np.concatenate(times), np.concatenate(ways)
+    fit = fit_response(seen)
+    figure = figure_of(fit.lags)
+    assert figure is not None  # there are lags
+    figure = replace(figure, median=fit.lag, interval=fit.interval)
+    time, way = (np.concatenate([getattr(s, name) for s in seen]) for name in ("time", "way"))
     order = np.argsort(time)
-    time, way = time[order], way[order]
-    _, rise, _ = fit_response(time, way)
-    return Response(time, way, figure, rise)
+    return Response(time[order], way[order], figure, fit.rise_time)
 
 
-def _mean_way(moments: list[Moment], begin: float, apart: float) -> tuple[Floats, Floats]:
+def _mean_way(moments: list[Moment], begin: float, apart: float) -> Switch:
     """Mean way along the director, of those who are there throughout with nobody near."""
     first = moments[0]
     rows = np.all([m.there & (m.identity == first.identity) for m in moments], axis=0)
     rows &= (first.identity >= 0) & np.all([m.seen for m in moments], axis=0)
     rows &= _alone(first, apart) & _alone(moments[-1], apart)
     if not rows.any():
-        return np.zeros(0), np.zeros(0)
+        return Switch(np.zeros(0), np.zeros(0))
     way, ways = np.zeros(int(rows.sum())), [0.0]
     for before, after in itertools.pairwise(moments):
         angle = before.angle[rows]
         step = after.position[rows] - before.position[rows]
         way = way + step[:, 0] * np.cos(angle) + step[:, 1] * np.sin(angle)
         ways.append(float(way.mean()))
-    return np.array([m.time - begin for m in moments]), np.array(ways)
+    return Switch(np.array([m.time - begin for m in moments]), np.array(ways))

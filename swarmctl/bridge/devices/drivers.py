@@ -113,6 +113,11 @@ _drivers.register(
     "the coils of a virtual laboratory",
 )
 _drivers.register(
+    "virtual-stage",
+    "swarmctl.bridge.virtual.stage:VirtualStageConfig",
+    "the motors of a virtual laboratory's stage",
+)
+_drivers.register(
     "virtual-interlock",
     "swarmctl.bridge.virtual.interlock:VirtualInterlockConfig",
     "the interlock of a virtual laboratory",

@@ -82,15 +82,15 @@ class Bench:
     def hold(self, outputs: Sent, count: int) -> Probe:
         """Let outputs do something for `count` frames. Raises ArmingError in FAULT.
 
-        The first frame may have been exposed before the output acted.
+        The first frame may have been exposed before the output acted. Outputs are ACTIVE
+        afterwards: whoever computes for more than a moment calls `rest` first.
         """
-        if self._shot is None:
-            # The first frame may have machine code compiled, which must not happen later.
-            self._detector(self._next().frame)
-            self._next()
-        self._gatekeeper.receipts()
         if self._gatekeeper.report().standing is Standing.ARMED:
+            # Machine code is compiled at rest, and the order does not begin with an old frame.
+            self._detector((self._shot or self._next()).frame)
+            self._next()
             self._gatekeeper.activate()
+        self._gatekeeper.receipts()
         shots: list[Shot] = []
         receipts: list[Receipt] = []
         begin = self._send(outputs)
@@ -100,6 +100,14 @@ class Bench:
             if len(shots) < count:
                 self._send(outputs)
         return Probe(shots, begin, receipts)
+
+    def probe(self, operator: str) -> None:
+        """Let a person arm the outputs for probing, anew if they are: its time begins now.
+
+        Raises ArmingError.
+        """
+        self.rest("probing begins anew")
+        self._gatekeeper.arm(operator, None)
 
     def rest(self, reason: str) -> None:
         """Let the outputs come to rest, and wait for it: ARMED. Raises ArmingError in FAULT."""
@@ -153,15 +161,20 @@ class Bench:
         """Return what spots add to the image [H,W], averaged over `frames` with and without.
 
         The first two frames of each are left out: the light may have changed while they were taken.
-        Colloids move, so that the difference is nan up to `hidden` px around each of them, and from
-        the edges of the image, where half of one is not found.
+        Colloids move, so that the difference is nan up to `hidden` px around each of them, before
+        and after, and from the edges of the image, where half of one is not found. Outputs are at
+        rest afterwards.
         """
-        dark = self.hold({output: Spots.none()}, frames + 2)
-        # Not where they are in the light, in which a spot may be taken for a colloid.
+        self.rest("the field is seen without the spot")
+        dark = self.shots(frames + 2)
         before = self.colloids()
         lit = self.hold({output: spots}, frames + 2)
-        change = np.asarray(mean_frame(lit.shots[2:]) - mean_frame(dark.shots[2:]), np.float32)
-        _hide(change, before, hidden)
+        self.rest("the spot has been seen")
+        # Not while there is light, in which a spot may be taken for a colloid.
+        self.shots(2)
+        places = np.concatenate([before, self.colloids()])
+        change = np.asarray(mean_frame(lit.shots[2:]) - mean_frame(dark[2:]), np.float32)
+        _hide(change, places, hidden)
         edge = math.ceil(hidden)
         inner = change[edge:-edge, edge:-edge].copy()
         change[:] = np.nan

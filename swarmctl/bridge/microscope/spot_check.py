@@ -97,7 +97,6 @@ def spot_error(
         )
         for place in places
     ]
-    bench.rest("the spots have been looked for")
     return max(
         _error(difference, place, width) for place, difference in zip(places, seen, strict=True)
     )

@@ -108,14 +108,18 @@ def _send_values(
 def probing_limits(
     limits: PatternLimits | ValueLimits, spec: OutputSpec, scale: float
 ) -> PatternLimits | ValueLimits:
-    """Return limits whose powers, or distances from the safe values, are `scale` times as large."""
+    """Return limits whose powers, or distances from the safe values, are `scale` times as large.
+
+    Phases, in rad, have no strength: they keep their limits.
+    """
     if isinstance(limits, PatternLimits):
         return replace(
             limits, power_max=scale * limits.power_max, power_total=scale * limits.power_total
         )
     safe = np.array([channel.safe for channel in spec.channels])
+    share = np.array([1.0 if channel.unit == "rad" else scale for channel in spec.channels])
     low, high = (
-        tuple((safe + scale * (np.array(v) - safe)).tolist()) for v in (limits.low, limits.high)
+        tuple((safe + share * (np.array(v) - safe)).tolist()) for v in (limits.low, limits.high)
     )
     return replace(limits, low=low, high=high, total=scale * limits.total)
 

@@ -79,6 +79,10 @@ class Probe:
         self._speed = np.zeros(2)
         self._turn = np.zeros(2)
         self._seconds = 0.0
+        if "field" in self.channels and spec.field_max is not None:
+            # Either is compiled here, and not when it is drawn while outputs act.
+            for rolls in (False, spec.dimension == 2):
+                self._field(spec.field_max, 0.0, rolls)
 
     def next(self) -> Command:
         """Return the next command; it changes every `probe_hold` s."""
@@ -153,19 +157,20 @@ class Probe:
             reach = share * np.asarray(spec.per_slot(spec.offset_max)) * on
             values["spot_offset"] = reach[:, None] * along[:, :2]
         if "field" in self.channels and spec.field_max is not None:
-            values["field"] = self._field(spec.field_max, share)
+            rolls = spec.dimension == 2 and random.random() < 0.5
+            values["field"] = self._field(spec.field_max, random.uniform(-np.pi, np.pi), rolls)
         for name in values.keys() - {"field"}:
             kind = bool if name == "has_heading" else spec.dtype
             values[name] = np.asarray(values[name], kind)
         return Command(**values)
 
-    def _field(self, most: tuple[float, float, float], share: float) -> FieldCommand:
+    def _field(self, most: tuple[float, float, float], angle: float, rolls: bool) -> FieldCommand:
         """A field that rolls colloids some way, or one to which their moments turn."""
-        angle = self._random.uniform(-np.pi, np.pi)
+        share = self.guards.probe_share
         along = np.zeros(self.spec.dimension)
         along[:2] = np.cos(angle), np.sin(angle)
         direction = jnp.asarray(along, self.spec.dtype)
         strength = jnp.asarray(share * most[0], self.spec.dtype)
-        if self.spec.dimension == 2 and self._random.random() < 0.5:
+        if rolls:
             return rolling_field(direction, strength, jnp.asarray(share * most[2]))
         return aligning_field(direction, strength)

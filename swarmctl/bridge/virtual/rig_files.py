@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from swarmctl.bridge.virtual.coils import VirtualCoilsConfig
-from swarmctl.bridge.virtual.sample_config import LIGHT_UNIT, CoilsConfig, SampleConfig
+from swarmctl.bridge.virtual.sample_config import (
+    LIGHT_UNIT,
+    CoilsConfig,
+    MotorsConfig,
+    SampleConfig,
+)
 from swarmctl.core.config import dump_toml
 from swarmctl.core.errors import ConfigError
 from swarmctl.optics.optics_config import DimerConfig, JanusConfig, RodConfig
@@ -61,6 +66,8 @@ def _rig(config: SampleConfig, camera: dict[str, Any], light: dict[str, Any]) ->
     outputs = {"light": light | {"limits": _limits(config)}}
     if config.coils is not None:
         outputs["coils"] = _coils(config.coils)
+    if config.motors is not None:
+        outputs["stage"] = _stage(config.motors)
     return {
         "name": "virtual laboratory",
         "calibration": "calibration.toml",
@@ -70,8 +77,21 @@ def _rig(config: SampleConfig, camera: dict[str, Any], light: dict[str, Any]) ->
         "detector": _detector(config),
         "tracker": {"capacity": _capacity(config)},
         "supervisor": _supervisor(),
-        "steering": {"output": "light", "turning_speed": "1 um/s"},
+        "steering": _steering(config),
     }
+
+
+def _steering(config: SampleConfig) -> dict[str, Any]:
+    """By light if it drives anybody, else by coils if there are any."""
+    coils = config.coils
+    if coils is None or any(species.actuator for species in config.world.species):
+        return {"output": "light", "turning_speed": "1 um/s"}
+    numbers = range(1, coils.count + 1)
+    channels = {
+        use: [f"{name}_{k}" for k in numbers]
+        for use, name in (("bias", "steady"), ("amplitude", "amplitude"), ("phase", "phase"))
+    }
+    return {"output": "coils", **channels, "frequency": "frequency"}
 
 
 def _supervisor() -> dict[str, Any]:
@@ -140,6 +160,25 @@ def _coils(coils: CoilsConfig) -> dict[str, Any]:
             "window": f"{window} s",
             "duty_max": 1.0,
             "square": [window * c.high**2 for c in channels],
+        },
+    }
+
+
+def _stage(motors: MotorsConfig) -> dict[str, Any]:
+    travel, window = motors.travel, 10.0
+    return {
+        "driver": "virtual-stage",
+        "address": ADDRESS,
+        "travel": f"{travel} um",
+        "unguarded": "a stage that stays where it is does no harm",
+        "limits": {
+            "low": [-travel, -travel],
+            "high": [travel, travel],
+            "slew": [motors.speed, motors.speed],
+            "total": 2 * travel,
+            "window": f"{window} s",
+            "duty_max": 1.0,
+            "square": [window * travel**2] * 2,
         },
     }
 

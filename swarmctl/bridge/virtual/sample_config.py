@@ -20,8 +20,8 @@ from swarmctl.core.errors import (
     require_not_negative,
     require_positive,
 )
-from swarmctl.core.species import Species
-from swarmctl.core.world import Box, World
+from swarmctl.core.species import Placement, Species
+from swarmctl.core.world import Box, Fluid, World
 from swarmctl.optics.affine import Affine, ViewConfig
 from swarmctl.optics.optics_config import (
     CameraConfig,
@@ -90,6 +90,17 @@ class CoilsConfig:
         """Field that cannot be exceeded, mT."""
         total = 2 * self.current_max * np.abs(self.matrix).sum(axis=1)
         return float(np.linalg.norm(total))
+
+
+@dataclass(frozen=True)
+class MotorsConfig:
+    """Motors of the stage, which move the sample under camera and light."""
+
+    travel: float = key(100.0, "farthest from the middle, either way along x and y", "um")
+    speed: float = key(400.0, "at which both axes move", "um/s")
+
+    def __post_init__(self) -> None:
+        require_positive("motors", travel=self.travel, speed=self.speed)
 
 
 @dataclass(frozen=True)
@@ -175,7 +186,8 @@ class SampleConfig:
     )
     coils: CoilsConfig | None = key(None, "coils, for worlds with a global field")
     timing: TimingConfig = key(TimingConfig(), "frames and their delays")
-    stage: StageDrift = key(StageDrift(), "the stage moves the sample under camera and light")
+    stage: StageDrift = key(StageDrift(), "the stage drifts, and the sample with it")
+    motors: MotorsConfig | None = key(None, "motors of the stage")
     seed: int = key(0, "of everything that is drawn by chance")
 
     def __post_init__(self) -> None:
@@ -258,6 +270,32 @@ def bright_spots() -> SampleConfig:
         camera=CameraConfig(width=512, height=512),
     )
     return SampleConfig(optics=optics)
+
+
+def grid_slide(pitch: float = 10.0) -> SampleConfig:
+    """Return a slide with a square grid of bright marks, `pitch` µm apart, that does not move."""
+    side = 15
+    places = pitch * (np.stack(np.meshgrid(*[np.arange(side)] * 2), -1).reshape(-1, 2) + 0.5)
+    marks = Species(
+        name="mark",
+        count=side**2,
+        radius=0.05 * pitch,
+        placement=Placement("points", positions=tuple(map(tuple, places.tolist()))),
+    )
+    size = side * pitch
+    view = ViewConfig(size / 750, rotation=0.05, centre=(size / 2, size / 2))
+    return SampleConfig(
+        world=World(
+            box=Box((size, size)), species=(marks,), fluid=Fluid(temperature=0.0), contacts=False
+        ),
+        optics=OpticsConfig(
+            view=view,
+            look=SpotConfig(sigma=0.06 * pitch, brightness=600.0, spread=0.0),
+            illumination=IlluminationConfig(background=60.0, vignetting=0.15),
+            camera=CameraConfig(width=512, height=512),
+        ),
+        projector=ProjectorConfig(view=view),
+    )
 
 
 def read_sample(path: str | Path) -> SampleConfig:

@@ -180,6 +180,11 @@ class SampleProcess:
             value = message.get("value")
             output = self.sample.coils if message.get("output") == "coils" else self.sample.light
             output.timeout = math.inf if value is None else float(value)
+        elif asked == "move":
+            self.sample.move(np.asarray(message.get("to"), np.float64))
+        elif asked == "where":
+            position, goal = self.sample.position.tolist(), self.sample.goal.tolist()
+            return {"position": position, "goal": goal}
         elif asked == "faults":
             now = asdict(self.sample.faults) | dict(message.get("faults", {}))
             self.sample.set_faults(build(type(self.sample.faults), now))
@@ -248,6 +253,7 @@ def about(config: SampleConfig, pacing: Pacing) -> dict[str, Any]:
             "current_max": 0.0 if coils is None else coils.current_max,
             "frequency_max": 0.0 if coils is None else coils.frequency_max,
         },
+        "stage": {"travel": 0.0 if config.motors is None else config.motors.travel},
     }
 
 

@@ -18,7 +18,7 @@ from swarmctl.core.errors import DeviceError, SwarmctlError
 Answer = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 """(what is asked, the message) -> the reply."""
 
-ALONE = ("camera", "light", "coils")
+ALONE = ("camera", "light", "coils", "stage")
 """Roles that one connection at a time can have."""
 
 

@@ -24,6 +24,7 @@ from swarmctl.bridge.virtual.illumination import (
 from swarmctl.bridge.virtual.sample_config import SampleConfig
 from swarmctl.core.command import FieldCommand
 from swarmctl.core.disturbances import StageDrift
+from swarmctl.core.errors import ConfigError
 from swarmctl.optics.image_formation import Frame, Image, ImageFormation, Sample
 
 
@@ -74,6 +75,7 @@ class VirtualSample:
     Attributes:
         light: patterns u8 [H,W] on their way to the sample.
         coils: currents [C] on their way to the sample, see `coil_field`.
+        goal, position: [2] µm, where the motors of the stage shall be, and are.
     """
 
     def __init__(self, config: SampleConfig, start: float) -> None:
@@ -96,7 +98,8 @@ class VirtualSample:
             (config.projector.height, config.projector.width),
         )
         self._random = np.random.default_rng([config.seed, 2])
-        self._stage = np.zeros(2)
+        self._stage = np.zeros(2)  # by drift
+        self.goal = self.position = np.zeros(2)
         self._moments: list[_Moment] = []
         self._projected: tuple[Floats | Pattern, Image] | None = None
         self.world.compile(self._field())
@@ -125,6 +128,15 @@ class VirtualSample:
         """Take values [C] of the coils' supply, which was told them at `told` s."""
         assert self.config.coils is not None, "a laboratory without coils"
         self.coils.tell(serial, values, told + self.config.coils.delay * self.faults.light_delay)
+
+    def move(self, to: Floats) -> None:
+        """Let the motors of the stage go to a position [2] µm. Raises ConfigError."""
+        motors, goal = self.config.motors, np.array(to, np.float64)
+        if motors is None:
+            raise ConfigError("this laboratory's stage has no motors.")
+        if goal.shape != (2,) or not (np.abs(goal) <= motors.travel).all():
+            raise ConfigError(f"the stage goes to x and y within {motors.travel:g} µm, not {to}.")
+        self.goal = goal
 
     def advance(self) -> Exposure | None:
         """Go on by a tick; return the exposure that ended with it. Raises PhysicsError."""
@@ -169,7 +181,7 @@ class VirtualSample:
         Along axes that are not periodic there is one copy only.
         """
         centre = np.asarray(self.config.optics.view.centre)
-        away = position + self._stage - centre
+        away = position + self._stage + self.position - centre
         size = self.world.size
         wrapped = away - size * np.round(away / size)
         return centre + np.where(self.world.periodic, wrapped, away)
@@ -183,6 +195,9 @@ class VirtualSample:
         steady = np.asarray(stage.velocity or (0.0, 0.0)) * interval
         random = math.sqrt(2 * stage.diffusion * interval) * self._random.standard_normal(2)
         self._stage = self._stage + steady + random
+        if self.config.motors is not None:
+            most = self.config.motors.speed * interval
+            self.position = self.position + np.clip(self.goal - self.position, -most, most)
 
     def _exposed(self) -> Exposure:
         timing, moments = self.config.timing, self._moments
@@ -201,7 +216,7 @@ class VirtualSample:
             * self.config.projector.full,
             offset=np.mean([moment.offset for moment in moments], axis=0),
             stuck=moments[-1].snapshot.stuck,
-            stage=self._stage.copy(),
+            stage=self._stage + self.position,
         )
 
     def _lit(self, light: Floats | Pattern) -> Image:

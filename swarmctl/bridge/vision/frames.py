@@ -67,7 +67,9 @@ class Flattening:
         return cls(np.zeros(shape, np.float32), np.ones(shape, np.float32))
 
     @classmethod
-    def from_frames(cls, dark: Sequence[Frame] = (), flat: Sequence[Frame] = ()) -> Flattening:
+    def from_frames(
+        cls, dark: Sequence[Frame | Image] = (), flat: Sequence[Frame | Image] = ()
+    ) -> Flattening:
         """Average frames without light and of an empty, lit field; either may be missing.
 
         The gain is 1 on average. Raises FrameError if shapes differ, or if the lit field is hardly
@@ -101,7 +103,7 @@ class Flattening:
         return image
 
 
-def _mean(frames: Sequence[Frame]) -> Image:
+def _mean(frames: Sequence[Frame | Image]) -> Image:
     total = np.zeros(frames[0].shape, np.float64)
     for frame in frames:
         total += frame

@@ -93,6 +93,7 @@ class ToyLab:
         self.spots = Spots.none()
         self.visible, self.swim = np.ones(count, bool), True
         self.shows_light = False
+        self.lamp = True
         self.log: list[tuple[float, np.ndarray, np.ndarray]] = []
         config = OpticsConfig(
             VIEW,
@@ -102,6 +103,8 @@ class ToyLab:
             camera=CameraConfig(SIDE, SIDE),
         )
         self.optics = ImageFormation(config)
+        dark = dataclasses.replace(config.illumination, background=0.0)
+        self.unlit = ImageFormation(dataclasses.replace(config, illumination=dark))
         angle = np.arange(40) * math.pi * (3 - math.sqrt(5))
         r = RADIUS * np.sqrt((np.arange(40) + 0.5) / 40)
         self.disc = np.column_stack([r * np.cos(angle), r * np.sin(angle)])
@@ -159,7 +162,8 @@ class ToyLab:
         swim = np.column_stack([np.cos(self.angle), np.sin(self.angle)])
         here = Sample(self.position, swim, np.arange(len(swim)))
         sample = Sample(*(getattr(here, f.name)[self.visible] for f in dataclasses.fields(here)))
-        frame = self.optics.frame(sample, self.number).astype(float)
+        optics = self.optics if self.lamp else self.unlit
+        frame = optics.frame(sample, self.number).astype(float)
         if self.shows_light and len(self.spots):
             y, x = np.mgrid[:SIDE, :SIDE]
             for place, radius, power in zip(

@@ -9,6 +9,7 @@ from swarmctl.bridge.virtual.lab import virtual_lab
 from swarmctl.bridge.virtual.light import VirtualLightConfig
 from swarmctl.bridge.virtual.sample_config import (
     CoilsConfig,
+    MotorsConfig,
     ProjectorConfig,
     SampleConfig,
     TimingConfig,
@@ -65,6 +66,7 @@ def quiet_sample():
             view=ViewConfig(pixel_size=0.25, rotation=-0.4, mirror=True, centre=(42.0, 39.0)),
         ),
         coils=CoilsConfig(),
+        motors=MotorsConfig(),
         timing=TimingConfig(period=0.05, exposure=0.01, readout=0.01, dropped=0.2),
         seed=1,
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from swarmctl.bridge.virtual.interlock import VirtualInterlockConfig
+from swarmctl.bridge.virtual.stage import VirtualStageConfig
 from swarmctl.bridge.vision.janus import JanusDetectorConfig
 from swarmctl.core.errors import DeviceError, DeviceTimeoutError
 from swarmctl.records.trajectory import read_trajectory
@@ -152,6 +153,24 @@ def test_faults_halve_the_speed_and_mirror_the_turning(loop, lockstep_lab):
     share, _ = lens(1.5 * RADIUS, RADIUS, RADIUS)
     expected = 0.5 * LIGHT.slope * (round(255 * 0.6) / 255 * share - LIGHT.threshold)
     assert speed(times, places) == pytest.approx(expected, rel=0.06)
+
+
+def test_the_stage_moves_all_that_is_seen(loop, lockstep_lab):
+    before, _ = loop.see()
+    stage = VirtualStageConfig(address=lockstep_lab.address).build()
+    stage.connect()
+    stage.write(np.array([5.0, -3.0]))
+    for _ in range(3):
+        after, _ = loop.see()
+    for place in before:
+        moved = np.linalg.norm(after - place - [5.0, -3.0], axis=1)
+        assert moved.min() < 0.1
+    with pytest.raises(DeviceError, match="not within -100"):
+        stage.write(np.array([101.0, 0.0]))
+    stage.disconnect()
+    for _ in range(3):
+        home, _ = loop.see()
+    assert all(np.linalg.norm(home - place, axis=1).min() < 0.1 for place in before)
 
 
 def test_frames_that_were_dropped_are_gaps_in_the_numbers(loop, lockstep_lab):

@@ -15,6 +15,7 @@ from swarmctl.bridge.rig import read_rig
 from swarmctl.bridge.virtual.camera import VirtualCameraConfig
 from swarmctl.bridge.virtual.coils import VirtualCoilsConfig
 from swarmctl.bridge.virtual.lab import virtual_lab
+from swarmctl.bridge.virtual.stage import VirtualStageConfig
 from swarmctl.core.errors import DeviceError, DeviceTimeoutError
 from swarmctl.core.extras import import_extra
 from swarmctl.records.trajectory import read_trajectory
@@ -26,7 +27,8 @@ from .conftest import devices, quiet_sample
 @pytest.mark.parametrize("mock", [True, False])
 def test_the_devices_keep_the_contract(live_lab, mock):
     coils = VirtualCoilsConfig(address=live_lab.address, own_timeout=0.5).build()
-    for device in (*devices(live_lab), coils):
+    stage = VirtualStageConfig(address=live_lab.address).build()
+    for device in (*devices(live_lab), coils, stage):
         report = check_device(device, mock=mock)
         assert report.passed, str(report)
 
