@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swarmctl.core.world import World
+from swarmctl.core.wrapping import wrapped_position
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,12 +63,7 @@ class Frame:
 
     def wrap(self, unwrapped: Floats, dtype: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
         """Positions [N,D] µm in the box along periodic axes in `dtype`, and images i32 [N,D]."""
-        periodic = np.asarray(self.periodic)
-        image = np.where(periodic, np.floor(unwrapped / self.size), 0)
-        wrapped = (unwrapped - image * self.size).astype(dtype)
-        # What rounds up to L belongs to the next box.
-        edge = periodic & (wrapped >= self.size.astype(dtype))
-        return np.where(edge, 0, wrapped).astype(dtype), (image + edge).astype(np.int32)
+        return wrapped_position(unwrapped, self.size, self.periodic, dtype)
 
 
 def make_frame(world: World, thickest: float, spare: bool) -> Frame:

@@ -14,6 +14,7 @@ from swarmctl.core.command import Command
 from swarmctl.core.errors import CapabilityError, ConfigError
 from swarmctl.core.spec import EngineSpec
 from swarmctl.core.state import SwarmState
+from swarmctl.core.wrapping import wrapped_position
 from swarmctl.records.commands import command_of_arrays
 from swarmctl.records.trajectory import Trajectory, read_trajectory
 
@@ -90,7 +91,9 @@ def recorded_states(recording: Recording, spec: EngineSpec) -> SwarmState:
     real = np.dtype(spec.dtype)
     present = trajectory.present[rows]
     here = present[..., None]
-    position, image = _wrapped(trajectory.position[rows], spec, real)
+    position, image = wrapped_position(
+        np.nan_to_num(trajectory.position[rows].astype(float)), spec.box, spec.periodic, real
+    )
     seen = np.isfinite(trajectory.director[rows]).all(axis=-1) & present
     ahead = np.eye(spec.dimension)[0]
     director = np.where(seen[..., None], trajectory.director[rows], ahead)
@@ -122,19 +125,6 @@ def recorded_states(recording: Recording, spec: EngineSpec) -> SwarmState:
 def state_at(states: SwarmState, index: int) -> SwarmState:
     """One of the states, in arrays of its own."""
     return jax.tree.map(lambda leaf: jnp.array(leaf[index]), states)
-
-
-def _wrapped(
-    unwrapped: np.ndarray, spec: EngineSpec, real: np.dtype[Any]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Positions [T,N,D] inside the box along periodic axes, and how many boxes to add."""
-    size, periodic = np.asarray(spec.box), np.asarray(spec.periodic)
-    position = np.nan_to_num(unwrapped.astype(float))
-    image = np.where(periodic, np.floor(position / size), 0)
-    wrapped = (position - image * size).astype(real)
-    # Rounding may reach the face, which belongs to the next box.
-    edge = periodic & (wrapped >= size.astype(real))
-    return np.where(edge, 0, wrapped), image + edge
 
 
 def _intervals(recording: Recording, spec: EngineSpec) -> np.ndarray:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from swarmctl.core.errors import ConfigError
+from swarmctl.core.wrapping import wrapped_angle
 from swarmctl.lab.heading_likelihood import (
     Innovations,
     Turns,
@@ -39,7 +40,6 @@ from swarmctl.lab.quasi_likelihood import (
     noise_scores,
 )
 from swarmctl.lab.response import Response, Values, light_speed
-from swarmctl.lab.stretches import wrapped
 
 ROUNDS = 25
 TOLERANCE = 1e-2
@@ -147,7 +147,7 @@ def _turns(response: Response, values: Values, about: _Path) -> Turns:
     expected, kept = response.turning(values, about.heading[s.node], about.sharpness)
     expected = expected + values["turn_bias"] * s.interval
     off = (s.heading - about.heading)[s.node]
-    return Turns(wrapped(s.turn - expected - (kept - 1) * off), kept, 2 * s.interval, s.first)
+    return Turns(wrapped_angle(s.turn - expected - (kept - 1) * off), kept, 2 * s.interval, s.first)
 
 
 def _evaluate(response: Response, values: dict[str, float], about: _Path) -> _State:
@@ -183,7 +183,7 @@ def _directors(response: Response, values: Values, path: _Path) -> np.ndarray:
     """n̂ [K,PARTS,2] on a path."""
     node = response.stretches.node
     begin = path.heading[node]
-    return response.directors(values, begin, wrapped(path.heading[node + 1] - begin))
+    return response.directors(values, begin, wrapped_angle(path.heading[node + 1] - begin))
 
 
 def _way_slopes(response: Response, state: _State, names: tuple[str, ...]) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from swarmctl.core.errors import ConfigError
+from swarmctl.core.wrapping import wrapped_angle
 from swarmctl.lab.programme import Programme
 from swarmctl.records.trajectory import Trajectory
 
@@ -75,7 +76,7 @@ class Stretches:
         """Change of heading [K] rad, in (-π, π]. Raises ConfigError if no heading is seen."""
         if self.heading is None:
             raise ConfigError("stretches: no heading is seen.")
-        return wrapped(self.heading[self.node + 1] - self.heading[self.node])
+        return wrapped_angle(self.heading[self.node + 1] - self.heading[self.node])
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,6 @@ class Cut:
     stretches: Mapping[int, Stretches]
     commands: Mapping[str, Programme]
     left_out: Mapping[str, int]
-
-
-def wrapped(angle: np.ndarray) -> np.ndarray:
-    """Angles in (-π, π]."""
-    return np.pi - (np.pi - angle) % (2 * np.pi)
 
 
 def cut(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from swarmctl.lab.programme import Programme, integral_at, moments
-from swarmctl.lab.stretches import cut, wrapped
+from swarmctl.lab.stretches import cut
 from swarmctl.records.trajectory import Trajectory
 
 T, N = 60, 3
@@ -63,7 +63,7 @@ def test_integral_of_commands_is_exact() -> None:
     for slot, time in ((0, edge[0] - 1), (1, edge[3] + 0.02), (0, edge[5]), (1, edge[-1] + 1)):
         upto = fine[:-1] < time
         expected = programme.value[piece, slot][upto].sum() * (fine[1] - fine[0])
-        where = moments(edge, np.asarray(slot), np.asarray(time))
+        where = moments(edge, 2, np.asarray(slot), np.asarray(time))
         found = integral_at(programme, programme.integral, where)
         assert found == pytest.approx(expected, abs=1e-4)
 
@@ -142,9 +142,3 @@ def test_episodes_are_apart() -> None:
     assert (np.diff(programme.edge) > 0).all()
     assert programme.value[T // 2 - 1].tolist() == [0, 0, 0]
     assert programme.value.sum() == N * (T - 2)
-
-
-def test_angles_are_wrapped() -> None:
-    assert wrapped(np.array([3.5, -3.5, np.pi, -np.pi, 0.0])) == pytest.approx(
-        [3.5 - 2 * np.pi, 2 * np.pi - 3.5, np.pi, np.pi, 0.0]
-    )

@@ -73,11 +73,6 @@ class Steering(ABC):
         """Return the command, in the channels of the one that was asked, that `sent` comes to."""
 
 
-def wrapped(angle: Floats) -> Floats:
-    """Angles in [-π, π)."""
-    return np.asarray((angle + np.pi) % (2 * np.pi) - np.pi, np.float64)
-
-
 def rows(values: object, count: int) -> Floats:
     """Numbers [N] of a channel, 0 if it is not used."""
     return np.zeros(count) if values is None else np.asarray(values, np.float64)

@@ -17,13 +17,13 @@ from swarmctl.bridge.microscope.steering import (
     Sent,
     Steering,
     rows,
-    wrapped,
 )
 from swarmctl.bridge.microscope.steering_config import DIRECT, SteeringConfig
 from swarmctl.bridge.orders import Spots
 from swarmctl.bridge.supervisor.limits import PatternLimits
 from swarmctl.core.command import Command
 from swarmctl.core.errors import CalibrationError
+from swarmctl.core.wrapping import wrapped_angle
 from swarmctl.optics.affine import Affine
 
 _QUADRANTS = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])  # (ahead, left)
@@ -185,7 +185,7 @@ class LightSteering(Steering):
     def _rate(self, direction: Floats, aim: Aim) -> Floats:
         """Turn rates [N] rad/s that turn colloids to directions [N,2] within `heading_time`."""
         angle = np.arctan2(direction[:, 1], direction[:, 0])
-        return wrapped(angle - aim.angle) / self._config.heading_time
+        return wrapped_angle(angle - aim.angle) / self._config.heading_time
 
     # Back
 

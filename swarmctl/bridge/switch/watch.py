@@ -28,6 +28,7 @@ from swarmctl.bridge.switch.prediction import (
 from swarmctl.core.command import Command
 from swarmctl.core.state import SwarmState
 from swarmctl.core.world import World
+from swarmctl.core.wrapping import wrapped_angle
 from swarmctl.physics.parameters import motion_params
 
 CLIP = 4.0
@@ -171,7 +172,7 @@ class Comparison:
         start, end = (np.asarray(s.director, np.float64) for s in (before, after))
         across = start[:, 0] * end[:, 1] - start[:, 1] * end[:, 0]
         turned = np.arctan2(across, (start * end).sum(axis=1))
-        away = (turned - expected.turn + np.pi) % (2 * np.pi) - np.pi
+        away = wrapped_angle(turned - expected.turn)
         guards = self.guards
         variance = (
             2 * (self._turning * interval + guards.heading_noise**2)

@@ -11,6 +11,7 @@ from swarmctl.bridge.vision.detections import Detections, Floats
 from swarmctl.bridge.vision.linking import Bools, Expected, Ints, link
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, FrameError, require_positive
+from swarmctl.core.wrapping import wrapped_angle
 from swarmctl.optics.affine import Affine
 
 NOBODY = -1
@@ -266,11 +267,11 @@ def _turn(
     first = ~seen[here]
     before = np.where(first, np.inf, variance[here])
     gain = 1 / (1 + square / before)
-    away = _wrapped(angle[shown] - angles[here])
+    away = wrapped_angle(angle[shown] - angles[here])
     # A sign that is seen for the first time decides; it is no turn.
     turned = ~axis & ~signed[here] & ~first & (np.abs(away) > np.pi / 2)
     angles[here] += np.where(turned, np.pi, 0.0)
-    away = np.where(axis | turned, _wrapped(2 * away) / 2, away)
+    away = np.where(axis | turned, wrapped_angle(2 * away) / 2, away)
     signed[here] |= ~axis
     angles[here] += gain * away
     variance[here] = gain * square
@@ -289,17 +290,12 @@ def _turn(
     variance[moving] = tracks.covariance[moving, 2] / speed[moving] ** 2
     return replace(
         tracks,
-        angle=_wrapped(angles),
+        angle=wrapped_angle(angles),
         angle_variance=variance,
         angle_seen=seen,
         sign_seen=signed,
         angular_velocity=turning,
     )
-
-
-def _wrapped(angle: Floats) -> Floats:
-    """Angles in [-π, π)."""
-    return np.asarray((angle + np.pi) % (2 * np.pi) - np.pi, np.float64)
 
 
 def _count(tracks: Tracks, config: TrackerConfig, slot: Ints) -> Tracks:

@@ -8,6 +8,7 @@ import numpy as np
 
 from swarmctl.core.errors import LinkError
 from swarmctl.core.spec import EngineSpec
+from swarmctl.core.wrapping import wrapped_angle, wrapped_position
 from swarmctl.engines.link.sightings import Sighting
 
 
@@ -73,13 +74,11 @@ class Tracks:
         n = self._spec.capacity
         velocity, turning = np.zeros((n, 2)), np.zeros(n)
         raw, angle = sighting.position[rows], sighting.angle[rows]
-        wrapped = np.where(self._periodic, np.mod(raw, self._box), raw)
-        wrapped = np.where(self._periodic & (wrapped >= self._box), 0.0, wrapped)
+        wrapped, _ = wrapped_position(raw, self._box, self._periodic, np.float64)
         step = wrapped - self._position[slots]
         step = np.where(self._periodic, step - self._box * np.round(step / self._box), step)
         velocity[slots] = np.where(fresh[:, None], 0, step / interval)
-        turn = angle - self._angle[slots]
-        turn = np.arctan2(np.sin(turn), np.cos(turn))
+        turn = wrapped_angle(angle - self._angle[slots])
         turning[slots] = np.where(fresh | ~np.isfinite(turn), 0, turn / interval)
         self._unwrapped[slots] = np.where(fresh[:, None], raw, self._unwrapped[slots] + step)
         self._position[slots], self._angle[slots] = wrapped, angle
