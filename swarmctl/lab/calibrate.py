@@ -79,7 +79,7 @@ def calibrate(
     with terminal_keys() as keys:
         parts = replace(parts or Parts(), observer=None)
         parts = replace(parts, stopped=parts.stopped or keys.emergency)
-        calibration, findings = _measure(config, rig, path, parts)
+        calibration, findings = _measure(config, rig, path, parts, say)
     write_calibration(calibration, path)
     text = report_text(calibration, findings.notes)
     path.with_suffix(".txt").write_text(text, encoding="utf-8")
@@ -90,16 +90,17 @@ def calibrate(
 
 
 def _measure(
-    config: CalibrateConfig, rig: Rig, path: Path, parts: Parts
+    config: CalibrateConfig, rig: Rig, path: Path, parts: Parts, say: Callable[[str], None]
 ) -> tuple[Calibration, Findings]:
     """Measure the wanted parts, one after the other."""
-    findings = Findings()
+    findings = Findings(say)
     calibration = _begin(config, rig, path, findings)
     if "flattening" in config.parts:
         calibration = _flatten(config, rig, parts, calibration, findings)
     if {"view", "pattern", "delay"} & set(config.parts):
         calibration = _look(config, rig, parts, calibration, findings)
     if "field" in config.parts:
+        findings.say("calibrate: how the coils lie")
         with _bench(config, rig, parts, probing=True) as bench:
             field, findings.polarity, notes = measure_field(
                 config, rig, bench, calibration.view.map, calibration.field
@@ -216,9 +217,11 @@ def _look(
     stage = "view" in config.parts and config.view_from == "stage"
     with _bench(config, rig, parts, probing=stage) as bench:
         if "view" in config.parts:
+            findings.say("calibrate: the view")
             calibration = replace(calibration, view=measure_view(config, rig, bench))
         view = calibration.view.map
         if "pattern" in config.parts:
+            findings.say("calibrate: the pattern, by projected spots")
             bench.probe(config.operator)
             pattern, projected = measure_pattern(config, rig, bench, view)
             calibration = replace(calibration, pattern=pattern)
@@ -226,6 +229,7 @@ def _look(
         if "delay" in config.parts:
             if calibration.pattern is None:
                 raise CalibrationError("delay: calibrate the part pattern first.")
+            findings.say("calibrate: the delay of the light")
             bench.probe(config.operator)
             exposure = rig.camera.build().spec.exposure
             light = measure_light_delay(config, rig, bench, calibration.pattern, view, exposure)
@@ -270,7 +274,9 @@ def _move(
         max(rig.steering.offset_max, config.offset),
     )
     try:
+        pulsed = f"{config.pulses} pulses of {config.pulse:g} s"
         if "speed" in config.parts:
+            findings.say(f"calibrate: speed against power, by {pulsed}")
             pulses = drawn_pulses(config, Runner(engine, orders), power, beside=False)
             pulses, stuck = without_stuck(pulses)
             measured = speeds(pulses)
@@ -281,6 +287,7 @@ def _move(
         if "turn" in config.parts:
             if calibration.speed is None:
                 raise CalibrationError("turn: calibrate the part speed first.")
+            findings.say(f"calibrate: turning, by {pulsed}")
             pulses = drawn_pulses(config, Runner(engine, orders), power, beside=True)
             pulses, _ = without_stuck(pulses)
             drive, rate = turn_drive(pulses, calibration.speed, reach, config.radius)
@@ -288,6 +295,7 @@ def _move(
             calibration = replace(calibration, turn=law)
             findings.turn = drive, rate
         if "delay" in config.parts:
+            findings.say(f"calibrate: the delay of motion, by {config.switches} switches")
             before = calibration.delay
             response = measure_response(config, Runner(engine, orders), power, before.to_light)
             running = engine.latencies.delays()

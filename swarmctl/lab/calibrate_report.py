@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass
 class Findings:
-    """What was measured, for the picture.
+    """What was measured, for the picture; and whom to tell what is being done.
 
     projected: spots; speed: powers and speeds [M]; turn: what the law expects for a gain of 1, and
     turn rates [M] rad/s; response: of colloids to light; polarity: of coils; notes: in words.
     """
 
+    say: Callable[[str], None]
     projected: Projected | None = None
     speed: tuple[Floats, Floats] | None = None
     turn: tuple[Floats, Floats] | None = None

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from swarmctl.core.command import Command
 from swarmctl.core.contracts import Engine
@@ -31,6 +30,7 @@ from swarmctl.records.trajectory import (
 from swarmctl.training.checkpoint import FILE, load_checkpoint, save_checkpoint
 from swarmctl.training.configs import SimulateConfig
 from swarmctl.training.movers import Mover, make_mover
+from swarmctl.training.progress import progress_bar
 from swarmctl.training.world_file import Simulation, load_simulation
 from swarmctl.training.world_picture import chemical_channel, write_pictures
 from swarmctl.training.world_summary import format_summary, summarise
@@ -178,11 +178,11 @@ def _record(folder: Path, mover: Mover, progress: bool) -> tuple[float, int]:
     total = round(run.time, 9)
     with (
         TrajectoryWriter(folder / TRAJECTORY, spec, last + 1, append=True) as writer,
-        tqdm(
+        progress_bar(
+            progress,
             total=total,
             initial=frame * run.every,
             unit="s",
-            disable=not progress,
             bar_format="{l_bar}{bar}| {n:.4g}/{total:.4g} s [{elapsed}<{remaining}]",
         ) as bar,
     ):

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from swarmctl.agents.saving import save_agent
 from swarmctl.core import registry
@@ -29,6 +28,7 @@ from swarmctl.training.checkpoint import FILE, load_checkpoint, save_checkpoint
 from swarmctl.training.configs import TrainConfig
 from swarmctl.training.engine_episodes import EngineEnv
 from swarmctl.training.experiment import Experiment, load_experiment, with_engine, with_start
+from swarmctl.training.progress import progress_bar
 from swarmctl.training.warm_start import Start, keep_start, load_start, with_kept_scaling
 
 METRICS = "metrics.jsonl"
@@ -265,12 +265,12 @@ class _SeedRun:
             board = TensorBoardLog(self.root / "tensorboard" / f"seed-{self.seed}", purge_from=done)
             stack.callback(board.close)
             bar = stack.enter_context(
-                tqdm(
+                progress_bar(
+                    progress,
                     total=self.updates,
                     initial=done,
                     desc=f"seed {self.seed}",
                     unit="update",
-                    disable=not progress,
                     dynamic_ncols=True,
                 )
             )
@@ -278,14 +278,15 @@ class _SeedRun:
                 metrics.write(row)
                 numbers = {k: v for k, v in row.items() if isinstance(v, float)}
                 board.scalars(update, numbers)
-                bar.update()
                 if row.get("fault"):
                     bar.write(f"update {update}: {row['faults']} faults, the last: {row['fault']}")
                 if row["episode_return"] is not None:
                     bar.set_postfix_str(
                         f"return {row['episode_return']:.3f}, {row['steps_per_s'] / 1e6:.2f} M "
-                        "steps/s"
+                        "steps/s",
+                        refresh=False,
                     )
+                bar.update()
                 policy = self.learner.agent(trained)
                 self._keep(policy, row)
                 last = update + 1 == self.updates or self._stopped()

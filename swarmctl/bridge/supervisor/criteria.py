@@ -128,7 +128,12 @@ def overdue(seen: Seen, config: WatchConfig, pace: Pace, now: float) -> Trip | N
     frame = max(seen.exposed, seen.since - pace.exposure / 2) + oldest_exposure(config, pace)
     trips = (
         Trip("the loop is silent", seen.beat + config.silence, True),
-        Trip(f"frame {seen.frame} is too old: no newer one came", frame, True),
+        Trip(
+            f"frame {seen.frame} is too old: no newer one came; the camera stands still, or the "
+            "machine is too busy",
+            frame,
+            True,
+        ),
         Trip(f"order {seen.order} expired and no newer one came", seen.expires, True),
     )
     first = min(trips, key=lambda trip: trip.criterion)

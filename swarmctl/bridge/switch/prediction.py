@@ -143,6 +143,7 @@ class Predictor:
         self._turn = jnp.asarray([h.turn for h in hypotheses])
         self._rest = self.noted(no_command(self.engine.spec))
         self._run = jax.jit(self._all)
+        self._depth = 0
 
     def noted(self, command: Command) -> Command:
         """Return a command as `predict` takes it: all channels, as NumPy arrays."""
@@ -165,9 +166,12 @@ class Predictor:
         lag = np.array([h.delay * delay / spec.control_interval + h.later for h in self.hypotheses])
         whole = np.floor(lag).astype(int)
         share = jnp.asarray(lag - whole, spec.dtype)
-        # The number of commands is rounded up, so that a growing history compiles seldom.
-        depth = 8 * ((int(whole.max()) + 2 + 7) // 8)
-        known = [*history, *[self._rest] * depth][:depth]
+        # Twice what is needed, so that nothing is compiled anew if the delay grows while an agent
+        # drives.
+        needed = int(whole.max()) + 2
+        if needed > self._depth:
+            self._depth = 2 * needed
+        known = [*history, *[self._rest] * self._depth][: self._depth]
         commands = jax.tree.map(lambda *leaves: np.stack(leaves), *known)
         newer, older = jnp.asarray(whole), jnp.asarray(whole + 1)
         moved, turned = self._run(seen, commands, newer, older, share)
