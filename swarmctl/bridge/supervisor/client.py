@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -87,6 +88,12 @@ class SupervisorClient(Gatekeeper):
         """
         if self._connection is not None:
             raise errors.ArmingError("the supervisor is open already.")
+        if platform.system() != "Linux":
+            raise errors.DeviceError(
+                f"the supervisor needs Linux, this is {platform.system()}. Run swarmctl on a "
+                "computer with Linux that has the devices, or let the program of the laboratory "
+                "speak the lab link."
+            )
         self._forget()
         own, other = socket.socketpair()
         with other:

@@ -5,10 +5,11 @@ import socket
 import pytest
 
 from swarmctl.bridge.orders import Report, Standing
+from swarmctl.bridge.supervisor.client import SupervisorClient
 from swarmctl.bridge.supervisor.loop_link import LoopLink
 from swarmctl.bridge.supervisor.ownership import answer_address
 from swarmctl.bridge.supervisor.process import FAILURES_MAX, Service
-from swarmctl.core.errors import ArmingError
+from swarmctl.core.errors import ArmingError, DeviceError
 
 
 class Broken:
@@ -60,3 +61,10 @@ def test_a_mistake_that_comes_again_and_again_ends_the_process(tmp_path):
         serve(machine, tmp_path / "b")
     assert len(machine.told) == FAILURES_MAX
     assert "a mistake" in machine.told[0]
+
+
+def test_another_system_is_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr("platform.system", lambda: "Windows")
+    client = SupervisorClient(tmp_path / "rig.toml", tmp_path / "audit.jsonl")
+    with pytest.raises(DeviceError, match=r"needs Linux, this is Windows.*lab link"):
+        client.open()
