@@ -5,8 +5,9 @@
 The laboratory is calibrated once. Then an agent drives it again and again with random commands;
 after ten seconds colloids swim at half the speed, or turn the other way, or light or frames come
 later, so that all delays together are twice as long; and it is seen when the watch trips. `--quiet`
-drives for so many seconds without a fault, and counts how often the watch trips all the same; to
-what is in the JSON file it adds, unless `--fresh`.
+drives for so many seconds without a fault, with random commands and with a controller that gathers
+the colloids in turn, and counts how often the watch trips all the same; to what is in the JSON file
+it adds, unless `--fresh`.
 
 Runs that the machine ended, by a frame or an order that came too late, are counted and left out.
 Rows that are not run anew stay in the JSON file as they are.
@@ -36,6 +37,7 @@ OUT = Path(__file__).parents[1] / "docs" / "data" / "virtual-faults.json"
 SCENARIO = "ChemotaxisContinuous-v0"
 QUIET_TIME, DRIVE, STRETCH = 10.0, 45.0, 180.0
 """s: driving before a fault, driving with a fault at most, and one drive without any."""
+QUIET_AGENTS = ("excite", "gradient-climber")
 FOUND = ("the swarm moves as", "twin's error", "delay from a frame")
 """What the watch says; all other faults are those of this machine."""
 
@@ -59,13 +61,18 @@ class Injector:
 
 
 def drive(
-    lab: VirtualLab, fault: dict[str, Any], folder: Path, seed: int, seconds: float
+    lab: VirtualLab,
+    fault: dict[str, Any],
+    folder: Path,
+    seed: int,
+    seconds: float,
+    agent: str = "excite",
 ) -> tuple[Injector, RunResult]:
     lab.set_faults(speed=1.0, mirror_turning=False, light_delay=1.0, frame_delay=1.0)
     injector = Injector(lab, fault)
     result = run(
         RunConfig(
-            rig=lab.rig, agent="excite", twin=SCENARIO, operator="benchmark", seconds=seconds,
+            rig=lab.rig, agent=agent, twin=SCENARIO, operator="benchmark", seconds=seconds,
             view=False, images=False, seed=seed, deterministic=False, out=folder / "run",
             overwrite=True,
         ),
@@ -104,7 +111,8 @@ def trials(
 def quiet(lab: VirtualLab, folder: Path, told: dict[str, Any], interval: float) -> bool:
     """Drive without a fault, and add to what is told of that; False if it has no purpose."""
     try:
-        _, result = drive(lab, {}, folder, 1000 + told["drives"], STRETCH)
+        agent = QUIET_AGENTS[told["drives"] % len(QUIET_AGENTS)]
+        _, result = drive(lab, {}, folder, 1000 + told["drives"], STRETCH, agent)
     except SwarmctlError as error:
         print(f"   not begun: {error}", flush=True)
         told["other ends"].append(str(error))

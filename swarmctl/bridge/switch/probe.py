@@ -97,7 +97,7 @@ class Probe:
         if math.isfinite(finding.error):
             self._errors.append(finding.error)
         for name, evidence in finding.evidence.items():
-            self._sums[name] = self._sums.get(name, 0.0) + evidence
+            self._sums[name] = self._sums.get(name, 0.0) + float(evidence.sum())
         self._speed += finding.speed
         self._turn += finding.turn
 

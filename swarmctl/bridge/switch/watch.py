@@ -35,6 +35,8 @@ CLIP = 4.0
 """Most that one colloid may say for or against a fault in one frame: some stick or collide."""
 BESIDE = 1.2
 """Colloids nearer than so many contact distances are left out."""
+ALONE = 0.4
+"""Share of the margin that one colloid alone may bring: faults of hardware concern them all."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,18 @@ class Finding:
 
     Attributes:
         error: median of the prediction's error over the colloids, nan if nobody was compared.
-        compared: number of colloids that were seen in both frames, with nobody beside them.
-        evidence: by hypothesis, the log-likelihood ratio against what is expected, in this frame;
-            only of those that would make a difference.
+        tracked: number of colloids that were seen in both frames.
+        compared: number of those with nobody beside them.
+        evidence: by hypothesis, the log-likelihood ratio [N] of every colloid against what is
+            expected, in this frame; only of hypotheses that would make a difference.
         speed: (Σ moved · predicted, Σ predicted²) of the displacements, µm².
         turn: the same of turns, rad².
     """
 
     error: float
+    tracked: int
     compared: int
-    evidence: dict[str, float]
+    evidence: dict[str, Floats]
     speed: tuple[float, float]
     turn: tuple[float, float]
 
@@ -112,18 +116,19 @@ class Comparison:
             self.predictor.engine.spec.box
         )
         same &= np.isfinite(moved).all(axis=1)
+        tracked = int(same.sum())
         same &= self._free(before) & self._free(after)
         same &= np.isfinite(expected.displacement).all(axis=(0, 2))
         error, shift_evidence, speed = self._shifts(moved, expected, same, interval)
         oriented = same & np.asarray(before.oriented) & np.asarray(after.oriented)
         turn_evidence, turn = self._turns(before, after, expected, oriented, interval)
-        total = np.clip(shift_evidence + turn_evidence, -CLIP, CLIP).sum(axis=1)
+        of_each = np.clip(shift_evidence + turn_evidence, -CLIP, CLIP)
         evidence = {
-            h.name: float(total[row])
+            h.name: of_each[row]
             for row, h in enumerate(self.predictor.hypotheses)
             if row and self._matters(row, expected)
         }
-        return Finding(error, int(same.sum()), evidence, speed, turn)
+        return Finding(error, tracked, int(same.sum()), evidence, speed, turn)
 
     def _free(self, state: SwarmState) -> Bools:
         """Who has nobody beside it, bool [N]: what contacts do depends on more than is seen."""
@@ -185,12 +190,21 @@ class Comparison:
 
 @dataclass
 class Watch:
-    """Sums findings while an agent drives, and says when the hardware is not its twin any more."""
+    """Sums findings while an agent drives, and says when the hardware is not its twin any more.
+
+    A colloid that sticks for long looks like a fault. Where the others rest or touch it would be
+    the only one to tell, so that what it may bring in all has a bound.
+
+    Attributes:
+        sums: by hypothesis, the log-likelihood ratio since it was zero last.
+        errors: of the frames of the window.
+    """
 
     guards: GuardConfig
     control_interval: float
     sums: dict[str, float] = field(default_factory=dict)
     errors: deque[float] = field(default_factory=deque)
+    _parts: dict[str, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         frames = max(1, round(self.guards.window / self.control_interval))
@@ -210,8 +224,13 @@ class Watch:
         """Take a finding; return what is wrong, or None."""
         if math.isfinite(finding.error):
             self.errors.append(finding.error)
+        # Fewer than three colloids cannot outvote each other.
+        most = self.guards.margin * max(ALONE, 1.2 / max(finding.tracked, 1))
         for name, evidence in finding.evidence.items():
-            self.sums[name] = max(0.0, self.sums.get(name, 0.0) + evidence)
+            parts = np.minimum(self._parts.get(name, 0.0) + evidence, most)
+            total = float(parts.sum())
+            self._parts[name] = parts if total > 0 else np.zeros_like(parts)
+            self.sums[name] = max(0.0, total)
         worst = max(self.sums, key=self.sums.__getitem__, default="")
         if worst and self.sums[worst] > self.guards.margin:
             return (

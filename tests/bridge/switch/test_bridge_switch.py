@@ -181,6 +181,20 @@ def test_a_delay_that_is_measured_too_long_ends_driving_and_bars_it(bridge, usua
         bridge.engage("Ada", CHANNELS)
 
 
+def test_a_colloid_that_sticks_is_no_fault(bridge, usual):
+    watched(bridge)
+    bridge.engage("Ada", CHANNELS)
+    bridge.reset(1)
+    usual.speed = np.where(np.arange(N) == 0, 0.0, 1.0)
+    only = Command(speed=5.0 * (jnp.arange(N) == 0), turn_rate=jnp.zeros(N))
+    for _ in range(100):
+        assert bridge.step(only).status.fault is None
+    # Where all four that are asked to swim do not, it is one.
+    usual.speed = np.where(np.arange(N) < 4, 0.0, 1.0)
+    some = Command(speed=5.0 * (jnp.arange(N) < 4), turn_rate=jnp.zeros(N))
+    assert any(bridge.step(some).status.fault for _ in range(100))
+
+
 def test_short_delays_may_grow_by_a_share_of_an_interval():
     guards = GuardConfig(delay_max=1.5, delay_free=0.1)
     assert guards.late(0.019, 0.005, control_interval=0.2) is None
