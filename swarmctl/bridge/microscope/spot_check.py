@@ -88,9 +88,12 @@ def spot_error(
     place counts as inf. Raises ArmingError, DeviceError.
     """
     width = radius / pattern.map.pixel_size
-    places = empty_places(bench, pattern, shape, 2 * width)[:SPOTS]
+    places = empty_places(bench, pattern, shape, hidden + width)[:SPOTS]
     if not places:
-        return math.inf
+        raise ArmingError(
+            f"the spot check: no place is {hidden + width:.0f} px away from the edges of image and "
+            "pattern; let the pattern cover more of the field of view, or take smaller spots."
+        )
     seen = [
         bench.difference(
             pattern.output, one_spot(pattern.map.to_sample(place), radius, power), FRAMES, hidden
@@ -116,14 +119,17 @@ def empty_places(
 ) -> list[Floats]:
     """Points [2] px of the image that are on the pattern, those furthest from anybody first.
 
-    They are chosen from 7 x 7, `margin` px from the image's edges; `shape` is that of the pattern.
+    They are chosen from 7 x 7, `margin` px from the edges of the image and of the pattern, which
+    would cut a spot off; `shape` is that of the pattern.
     """
     height, width = bench.frame_shape
     x = np.linspace(margin, width - 1 - margin, 7)
     y = np.linspace(margin, height - 1 - margin, 7)
     places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     on = pattern.map.to_sample(places)
-    places = places[(on > 0).all(axis=1) & (on < [shape[1] - 1, shape[0] - 1]).all(axis=1)]
+    inner = margin * pattern.map.pixel_size
+    farthest = np.array([shape[1], shape[0]]) - 1 - inner
+    places = places[(on >= inner).all(axis=1) & (on <= farthest).all(axis=1)]
     found = bench.colloids()
     away = np.full(len(places), np.inf)
     if len(found):
