@@ -133,7 +133,7 @@ def laboratory(number: int, base: Path, folder: Path, options: argparse.Namespac
             )
             rows[name].append(row)
             print(f"laboratory {number}, start {start}, {name}: {row}", flush=True)
-    return {"identified": ranges, **rows}
+    return {"ranges": ranges, **rows}
 
 
 def reward(runs: list[dict[str, Any]]) -> float:

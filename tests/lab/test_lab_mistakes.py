@@ -68,7 +68,7 @@ def test_devices_says_what_each_can_do(lab):
         ('"memory-camera"', '"memory-camra"', "Did you mean 'memory-camera'?"),
         ("width = 64", "widht = 64", "Did you mean 'width'?"),
         ("width = 64", "width = nan", "camera.width: expected int, got nan"),
-        ('"0.5 s"\n', '"0.5 s"\nunguarded = 3\n', "outputs.light.unguarded: expected a text"),
+        ('"0.5 s"\n', '"0.5 s"\nunguarded = 3\n', "outputs.light.unguarded: say why in words"),
         ("power_max = 0.8", "power_max = -1", "outputs.light.limits: power_max must be positive"),
         ("power_max = 0.8", "power_max = nan", "limits.power_max: not a number"),
         ("power_max = 0.8\n", "", "outputs.light.limits: missing key(s) power_max"),

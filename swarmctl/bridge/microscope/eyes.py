@@ -131,8 +131,12 @@ class Eyes:
             return shot
 
     def _is_same(self, shot: Shot) -> bool:
-        """Whether a frame is the last one once more; a part of it tells nearly always."""
+        """Whether a frame is the last one once more; a part of it tells nearly always.
+
+        A plain frame, all full or all dark, may well come twice: it is told otherwise.
+        """
         if self._last is None:
             return False
         now, before = shot.frame, self._last.frame
-        return np.array_equal(now[::16], before[::16]) and np.array_equal(now, before)
+        same = np.array_equal(now[::16], before[::16]) and np.array_equal(now, before)
+        return same and bool(now.min() < now.max())
