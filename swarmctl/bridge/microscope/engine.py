@@ -228,7 +228,8 @@ class MicroscopeEngine(Engine):
 
         `status.info` holds `limited` bool [N], whose request was cut; `interval` s, and `late` s by
         which it was too long, `missed_deadline` if by more than a frame; `dropped` frames;
-        `left_out`, colloids without a slot; `found`; `orders`, how many of them were `confirmed`
+        `left_out`, colloids without a slot; `found`; `detected` [M,2] µm, all that were found, with
+        a slot or without; `orders`, how many of them were `confirmed`
         and how many `unsent`, as the output was busy or at rest; `cut`, what the supervisor cut, in
         its words; `dry`; `latency`, s by name.
         Raises CommandError, CapabilityError, and SwarmctlError before the first reset and after a
@@ -279,6 +280,7 @@ class MicroscopeEngine(Engine):
             "dropped": dropped,
             "left_out": self._look.tracks.ignored,
             "found": self._look.found,
+            "detected": self._eyes.places(self._look),
             "orders": self._hands.number - first + 1,
             "confirmed": len(done.applied),
             "unsent": done.unsent,

@@ -103,6 +103,10 @@ class Eyes:
         timing = Timing(shot.exposed, shot.received, self._clock())
         return Look(shot, found, self._tracks, timing, dropped)
 
+    def places(self, look: Look) -> np.ndarray:
+        """Return where colloids were found in a frame, tracked or not, [M,2] µm in the box."""
+        return np.asarray(self._tracker.view.to_sample(look.detections.position), np.float64)
+
     def _wait(self, beat: Callable[[Shot | None], None]) -> Shot:
         begin = self._clock()
         while True:

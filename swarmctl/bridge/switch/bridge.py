@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from swarmctl.bridge.switch.modes import GuardConfig, Mode
 from swarmctl.bridge.switch.plant import Plant, tracked
@@ -68,6 +69,7 @@ class Bridge(Engine):
         self._watch = Watch(self.guards, control_interval)
         self._history: deque[Command] = deque(maxlen=REMEMBERED)
         self._state: SwarmState | None = None
+        self._around: np.ndarray | None = None
         self._shadowed = 0.0
         self._simulated = False
         self.fault = ""
@@ -259,11 +261,13 @@ class Bridge(Engine):
         moved = self.plant.step(command, live)
         applied = moved.applied if live else no_command(self.spec)
         self._history.appendleft(self._comparison.predictor.noted(applied))
+        around_before, self._around = self._around, _around(moved)
         self._state = moved.state
         info: dict[str, Any] = {"mode": str(self.mode), "delay": delay}
         fault = moved.status.fault
         if fault is None:
-            finding = self._comparison.look(before, moved.state, list(self._history), delay)
+            around = (around_before, self._around)
+            finding = self._comparison.look(before, moved.state, list(self._history), delay, around)
             if not live:
                 self._shadowed += float(moved.state.interval)
                 finding = dataclasses.replace(finding, evidence={})
@@ -287,7 +291,8 @@ class Bridge(Engine):
         assert self._state is not None
         probe = Probe(self.spec, self.guards, channels, seed=0)
         for _ in range(1 + round(SETTLE / self._interval)):
-            self._state = self.plant.step(no_command(self.spec), live=False).state
+            moved = self.plant.step(no_command(self.spec), live=False)
+            self._state, self._around = moved.state, _around(moved)
         before: SwarmState = self._state
         history: deque[Command] = deque(maxlen=REMEMBERED)
         while not probe.over:
@@ -297,7 +302,9 @@ class Bridge(Engine):
                 self._enter(Mode.SAFE, moved.status.fault)
                 break
             history.appendleft(comparison.predictor.noted(moved.applied))
-            finding = comparison.look(before, moved.state, list(history), self.plant.delay)
+            around = (self._around, _around(moved))
+            finding = comparison.look(before, moved.state, list(history), self.plant.delay, around)
+            self._around = around[1]
             probe.add(finding, float(moved.state.interval))
             before = moved.state
         self._state = before
@@ -307,6 +314,7 @@ class Bridge(Engine):
         """Begin a new watch; what was commanded before has no effect any more."""
         self._watch = Watch(self.guards, self._interval)
         self._history.clear()
+        self._around = None
         self._shadowed = 0.0
 
     def _enter(self, mode: Mode, reason: str) -> None:
@@ -327,6 +335,12 @@ def with_delay(world: World, delay: float, interval: float) -> World:
     return dataclasses.replace(
         world, disturbances=dataclasses.replace(disturbances, delay=Delay(probabilities=chances))
     )
+
+
+def _around(moved: Transition) -> np.ndarray | None:
+    """All colloids that hardware has found, [M,2] µm, if it says so."""
+    found = moved.status.info.get("detected")
+    return None if found is None else np.asarray(found)
 
 
 def _at_zero(seen: SwarmState) -> SwarmState:

@@ -94,6 +94,7 @@ class Comparison:
         after: SwarmState,
         history: Sequence[Command],
         delay: float,
+        around: tuple[Floats | None, Floats | None] = (None, None),
     ) -> Finding:
         """Compare two states in a row.
 
@@ -102,6 +103,8 @@ class Comparison:
             history: commands that were applied, `Predictor.noted`; the newest first, which rests on
                 `before`.
             delay: s from the exposure of a frame until its command acts.
+            around: all colloids that were found before and after, [M,2] µm, if more were found than
+                the states have: others may be in the way.
         """
         interval = float(after.interval)
         expected = self.predictor.predict(before, history, delay, interval)
@@ -117,7 +120,7 @@ class Comparison:
         )
         same &= np.isfinite(moved).all(axis=1)
         tracked = int(same.sum())
-        same &= self._free(before) & self._free(after)
+        same &= self._free(before, around[0]) & self._free(after, around[1])
         same &= np.isfinite(expected.displacement).all(axis=(0, 2))
         error, shift_evidence, speed = self._shifts(moved, expected, same, interval)
         oriented = same & np.asarray(before.oriented) & np.asarray(after.oriented)
@@ -130,13 +133,18 @@ class Comparison:
         }
         return Finding(error, tracked, int(same.sum()), evidence, speed, turn)
 
-    def _free(self, state: SwarmState) -> Bools:
+    def _free(self, state: SwarmState, around: Floats | None) -> Bools:
         """Who has nobody beside it, bool [N]: what contacts do depends on more than is seen."""
         position = np.asarray(state.position, np.float64)
         away = np.linalg.norm(position[:, None] - position, axis=2)
         present = np.asarray(state.present)
         beside = (away < BESIDE * self._contact) & present & ~np.eye(len(present), dtype=bool)
-        return ~beside.any(axis=1)
+        free = ~beside.any(axis=1)
+        if around is None or len(around) == 0:
+            return free
+        # A colloid finds itself there; sizes of the others are taken for its own.
+        away = np.linalg.norm(position[:, None] - around, axis=2)
+        return free & ((away < BESIDE * np.diag(self._contact)[:, None]).sum(axis=1) <= 1)
 
     def _matters(self, row: int, expected: Prediction) -> bool:
         """Whether a hypothesis predicts anything else: turning may not be asked for."""

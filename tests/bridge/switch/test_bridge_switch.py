@@ -195,6 +195,22 @@ def test_a_colloid_that_sticks_is_no_fault(bridge, usual):
     assert any(bridge.step(some).status.fault for _ in range(100))
 
 
+def test_who_touches_a_colloid_without_a_slot_is_left_out(bridge):
+    state = bridge.reset(0)
+    here = np.asarray(state.position, float)
+    away = np.linalg.norm(here[:, None] - here, axis=2) + 1e9 * np.eye(N)
+    lonely = int(away.min(axis=1).argmax())
+    assert away[lonely].min() > 8.0
+    crowd = np.vstack([here, here[lonely] + [1.1 * 2 * 1.5, 0.0]])
+
+    def compared(*around):
+        return bridge._comparison.look(state, state, [], DELAY, around).compared
+
+    free = compared(None, None)
+    assert compared(here, here) == free
+    assert compared(crowd, here) == compared(here, crowd) == free - 1
+
+
 def test_short_delays_may_grow_by_a_share_of_an_interval():
     guards = GuardConfig(delay_max=1.5, delay_free=0.1)
     assert guards.late(0.019, 0.005, control_interval=0.2) is None
