@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from swarmctl.bridge.calibration import Calibration, FieldMap, Figure, SpeedLaw
+from swarmctl.bridge.calibration import (
+    Calibration,
+    FieldMap,
+    Figure,
+    PatternMap,
+    SpeedLaw,
+    TurnLaw,
+)
 from swarmctl.bridge.microscope.light_law import speed_by_power
 from swarmctl.lab.calibrate_bench import Projected
 from swarmctl.lab.calibrate_field import Polarity
@@ -110,78 +119,76 @@ def _figure(value: Figure | None) -> str:
 
 
 def draw_report(path: Path, calibration: Calibration, findings: Findings) -> None:
-    """Draw what was measured beside what was fitted, as PNG."""
+    """Draw what was measured this time beside what was fitted, as PNG."""
     from matplotlib.figure import Figure as Canvas
 
-    figure = Canvas(figsize=(13.2, 7.2), layout="constrained")
-    (spots, speed, coils), (turn, response, spare) = figure.subplots(2, 3)
-    spare.set_axis_off()
-    _draw_polarity(coils, findings.polarity)
-    _draw_spots(spots, calibration, findings.projected)
-    _draw_speed(speed, calibration, findings.speed)
-    _draw_turn(turn, calibration, findings.turn)
-    _draw_response(response, findings.response)
+    panels: list[Callable[[Any], None]] = []
+    if findings.projected is not None and calibration.pattern is not None:
+        panels.append(partial(_draw_spots, calibration.pattern, findings.projected))
+    if findings.speed is not None and calibration.speed is not None:
+        panels.append(partial(_draw_speed, calibration.speed, findings.speed))
+    if findings.turn is not None and calibration.turn is not None:
+        panels.append(partial(_draw_turn, calibration.turn, findings.turn))
+    if findings.response is not None:
+        panels.append(partial(_draw_response, findings.response))
+    if findings.polarity is not None:
+        panels.append(partial(_draw_polarity, findings.polarity))
+    if not panels:
+        panels.append(_draw_nothing)
+    rows = 1 if len(panels) < 3 else 2
+    columns = math.ceil(len(panels) / rows)
+    figure = Canvas(figsize=(5.2 * columns, 3.8 * rows), layout="constrained")
+    every = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, draw in zip_longest(every, panels):
+        if draw is None:
+            axes.set_axis_off()
+        else:
+            draw(axes)
     figure.savefig(path, dpi=120)
 
 
-def _empty(axes: Any, text: str) -> None:
-    axes.set_title(f"{text}: not measured this time", fontsize=10)
+def _draw_nothing(axes: Any) -> None:
+    axes.set_title("nothing with a picture was measured this time", fontsize=10)
     axes.set_axis_off()
 
 
-def _draw_spots(axes: Any, calibration: Calibration, projected: Projected | None) -> None:
-    if projected is None or calibration.pattern is None:
-        _empty(axes, "pattern")
-        return
-    expected = calibration.pattern.map.to_image(projected.asked)
+def _draw_spots(pattern: PatternMap, projected: Projected, axes: Any) -> None:
+    expected = pattern.map.to_image(projected.asked)
     used = projected.fit.used
     axes.plot(*expected[used].T, "o", mfc="none", color="0.4", label="where the map puts them")
     axes.plot(*projected.seen[used].T, "+", color="C1", label="spots seen")
-    axes.plot(*projected.seen[~used].T, "x", color="C3", label="left out")
+    if not used.all():
+        axes.plot(*projected.seen[~used].T, "x", color="C3", label="left out")
     axes.invert_yaxis()
     axes.set_aspect("equal")
     axes.set(xlabel="x (px)", ylabel="y (px)", title="Pattern in the image")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
 
 
-def _draw_speed(
-    axes: Any, calibration: Calibration, measured: tuple[Floats, Floats] | None
-) -> None:
-    if measured is None or calibration.speed is None:
-        _empty(axes, "speed")
-        return
+def _draw_speed(law: SpeedLaw, measured: tuple[Floats, Floats], axes: Any) -> None:
     power, speed = measured
     line = np.linspace(0, float(power.max()), 200)
     axes.plot(power, speed, ".", ms=3, alpha=0.4, color="0.4")
-    axes.plot(line, speed_by_power(line, calibration.speed), color="C1")
+    axes.plot(line, speed_by_power(line, law), color="C1")
     axes.set(xlabel="power", ylabel="speed (µm/s)", title="Speed by power")
 
 
-def _draw_turn(axes: Any, calibration: Calibration, measured: tuple[Floats, Floats] | None) -> None:
-    if measured is None or calibration.turn is None:
-        _empty(axes, "turning")
-        return
+def _draw_turn(law: TurnLaw, measured: tuple[Floats, Floats], axes: Any) -> None:
     drive, rate = measured
     line = np.array([drive.min(), drive.max()])
     axes.plot(drive, rate, ".", ms=3, alpha=0.4, color="0.4")
-    axes.plot(line, calibration.turn.steering * line, color="C1")
+    axes.plot(line, law.steering * line, color="C1")
     axes.set(xlabel="v c/a² (1/s)", ylabel="turn rate (rad/s)", title="Turning by the offset")
 
 
-def _draw_polarity(axes: Any, polarity: Polarity | None) -> None:
-    if polarity is None:
-        _empty(axes, "field")
-        return
+def _draw_polarity(polarity: Polarity, axes: Any) -> None:
     asked, seen = (np.degrees(np.arctan2(*p.T[::-1])) for p in (polarity.asked, polarity.seen))
     axes.plot(asked, seen, "o", color="C1")
     axes.set(xlabel="field asked, as known before (°)", ylabel="way colloids turned or rolled (°)",
              title="Directions of the field")  # fmt: skip
 
 
-def _draw_response(axes: Any, response: Response | None) -> None:
-    if response is None:
-        _empty(axes, "response")
-        return
+def _draw_response(response: Response, axes: Any) -> None:
     axes.plot(response.time, response.way, ".", ms=3, color="0.4")
     axes.axvline(response.lag.median, color="C1", label=f"lag {1e3 * response.lag.median:.0f} ms")
     axes.set(xlabel="time after the light (s)", ylabel="way (µm)", title="Response to light")
