@@ -160,13 +160,15 @@ class Comparison:
         away = moved - expected.displacement
         square = (away**2).sum(axis=2)
         noise = self._diffusion * interval + guards.localisation**2
-        error = float(np.median(np.sqrt(square[0, same] / (2 * d * noise[same]))))
+        error = math.nan
+        if same.any():
+            error = float(np.median(np.sqrt(square[0, same] / (2 * d * noise[same]))))
         length = (expected.displacement[0] ** 2).sum(axis=1)
         variance = 2 * noise + (guards.speed_spread**2 / d) * length
         evidence = np.where(same, (square[0] - square) / (2 * variance), 0.0)
         mean = expected.displacement[0][same]
         return (
-            error if same.any() else math.nan,
+            error,
             evidence,
             (float((moved[same] * mean).sum()), float((mean**2).sum())),
         )
