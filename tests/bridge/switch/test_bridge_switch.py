@@ -209,7 +209,7 @@ def test_who_touches_a_colloid_without_a_slot_is_left_out(bridge):
     free = compared(None, None)
     assert compared(here, here) == free
     assert compared(crowd, here) == compared(here, crowd) == free - 1
-    everywhere = np.vstack([here, here + [1.1 * 2 * 1.5, 0.0]])
+    everywhere = np.vstack([here, here + np.array([1.1 * 2 * 1.5, 0.0])])
     finding = bridge._comparison.look(state, state, [], DELAY, (everywhere, here))
     assert finding.compared == 0
     assert math.isnan(finding.error)
