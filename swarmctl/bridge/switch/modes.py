@@ -46,6 +46,7 @@ class GuardConfig:
     delay_free: float = key(
         0.1, "lengthening of the delay that is allowed at any rate, in control intervals"
     )
+    forget: float = key(15.0, "time in which evidence for another behaviour fades to 1/e", "s")
     speed_spread: float = key(0.15, "relative spread of the speed from colloid to colloid")
     turn_spread: float = key(0.15, "relative spread of the turn rate from colloid to colloid")
     localisation: float = key(0.05, "standard deviation of an observed position per axis", "um")
@@ -61,6 +62,7 @@ class GuardConfig:
             error_max=self.error_max,
             window=self.window,
             margin=self.margin,
+            forget=self.forget,
             probe_margin=self.probe_margin,
             localisation=self.localisation,
             heading_noise=self.heading_noise,

@@ -203,10 +203,11 @@ class Watch:
     """Sums findings while an agent drives, and says when the hardware is not its twin any more.
 
     A colloid that sticks for long looks like a fault. Where the others rest or touch it would be
-    the only one to tell, so that what it may bring in all has a bound.
+    the only one to tell, so that what it may bring in all has a bound. And what one after the other
+    brings fades, so that it takes several at a time.
 
     Attributes:
-        sums: by hypothesis, the log-likelihood ratio since it was zero last.
+        sums: by hypothesis, the log-likelihood ratio since it was zero last, fading.
         errors: of the frames of the window.
     """
 
@@ -234,10 +235,11 @@ class Watch:
         """Take a finding; return what is wrong, or None."""
         if math.isfinite(finding.error):
             self.errors.append(finding.error)
+        kept = math.exp(-self.control_interval / self.guards.forget)
         # Fewer than three colloids cannot outvote each other.
         most = self.guards.margin * max(ALONE, 1.2 / max(finding.tracked, 1))
         for name, evidence in finding.evidence.items():
-            parts = np.minimum(self._parts.get(name, 0.0) + evidence, most)
+            parts = np.minimum(kept * self._parts.get(name, 0.0) + evidence, most)
             total = float(parts.sum())
             self._parts[name] = parts if total > 0 else np.zeros_like(parts)
             self.sums[name] = max(0.0, total)
