@@ -127,6 +127,17 @@ def test_colloids_swim_as_they_are_told(toy, tmp_path) -> None:  # type: ignore[
     assert np.abs(np.angle(np.exp(1j * (found - last[2][who])))).max() < 0.05
 
 
+def test_all_that_were_found_are_told_where_the_state_has_them(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    bench = Bench(toy, tmp_path, noise=0.0)
+    bench.engine.reset(0)
+    result = bench.engine.step(command(0.0, 0.0))
+    found = result.status.info["detected"]
+    here = np.asarray(result.state.position)[np.asarray(result.state.present)]
+    away = np.linalg.norm(here[:, None] - found, axis=-1).min(axis=1)
+    assert len(found) == len(bench.lab.log[-1][1])
+    assert away.max() < 0.1
+
+
 def test_light_follows_colloids_at_every_frame(toy, tmp_path) -> None:  # type: ignore[no-untyped-def]
     """Four frames a step: four orders, each aimed where the colloid will be at the light's time."""
     bench = Bench(toy, tmp_path, noise=0.0, delay=0.03)
