@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -65,8 +66,9 @@ class Latencies:
 
         Of all that is kept, or of the `last` so many.
         """
-        values = np.array(self._values[name])
-        return figure_of(values if last is None else values[-last:])
+        values = self._values[name]
+        count = len(values) if last is None else min(last, len(values))
+        return figure_of(np.array(list(islice(reversed(values), count))))
 
     def delays(self) -> Delays:
         """Return what is known as the delays of a calibration."""

@@ -248,7 +248,7 @@ class Bridge(Engine):
                 f"the twin's error is {self._watch.error:.2f}, at most {self.guards.error_max:g} "
                 "is allowed: check the identified parameters and the tracking"
             )
-        late = self._late()
+        late = self._late(self.plant.delay)
         return [*found, late] if late else found
 
     # Inside
@@ -271,7 +271,7 @@ class Bridge(Engine):
             if not live:
                 self._shadowed += float(moved.state.interval)
                 finding = dataclasses.replace(finding, evidence={})
-            found = self._watch.add(finding) or self._late()
+            found = self._watch.add(finding) or self._late(delay)
             info |= {"twin_error": self._watch.error, "evidence": dict(self._watch.sums)}
             fault = found if live else None
         if fault is not None:
@@ -281,10 +281,10 @@ class Bridge(Engine):
         status = dataclasses.replace(moved.status, info={**moved.status.info, **info}, fault=fault)
         return Transition(moved.state, applied, status)
 
-    def _late(self) -> str | None:
-        """What is wrong with the measured delay, which the twin follows; None if nothing."""
+    def _late(self, delay: float) -> str | None:
+        """What is wrong with the measured delay, s, which the twin follows; None if nothing."""
         assert self.plant is not None
-        return self.guards.late(self.plant.delay, self.plant.known_delay, self._interval)
+        return self.guards.late(delay, self.plant.known_delay, self._interval)
 
     def _probe(self, comparison: Comparison, channels: frozenset[str]) -> ProbeReport:
         assert self.plant is not None

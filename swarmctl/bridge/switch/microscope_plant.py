@@ -17,8 +17,6 @@ REST_TIME = 2.0
 """Longest time in s until outputs have gone to their safe values within their slew limits."""
 ENOUGH = 50
 """So many last measurements of a run count instead of the calibration's, once there are as many."""
-
-
 PARTS = ("frame", "command", "light")
 
 
