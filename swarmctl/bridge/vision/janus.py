@@ -24,6 +24,9 @@ _LARGE = 9.0  # px: from this radius on half the resolution is enough
 _POOR = 0.9  # of the usual share that is explained: no disc
 _ALONE = 0.985  # of the usual share: less is explained where another disc was missed
 _CLEAR = 1.4  # radii from other discs
+_SURE = 0.95  # of the usual share: no other fit is tried
+_PROVISIONAL = 0.6  # of the usual share: enough to keep its pixels from its neighbours
+_ROUNDS = 4  # at most, in piles
 _LEAST_EXPLAINED = 0.5  # of the variance around a disc
 
 _TURN = np.arange(8) * np.pi / 4
@@ -104,8 +107,39 @@ class JanusDetector:
             found = found.joined(self._fit(search, around.reshape(-1, 2), found.position))
         found = self._with_partners(search, found, least)
         found = self._with_hidden(search, found, level, height)
-        found = found.take((found.signal >= config.lowest) & (found.quality > _LEAST_EXPLAINED))
-        return without_duplicates(found, config.separation, search.shape)
+        return self._in_piles(search, found, level, height)
+
+    def _in_piles(
+        self, search: Search, found: Detections, level: float, height: float
+    ) -> Detections:
+        """Look again as long as there is somebody new: in a pile one tells the next.
+
+        A doubtful fit may lie on halves of two discs: others are begun around it. Where many are
+        missing, their neighbours are explained badly, and stand all the same until all are there.
+        """
+        radius = self.config.radius
+        found = self._unique(search, found)
+        for _ in range(_ROUNDS):
+            usual = np.median(found.quality) if len(found) else 0.0
+            sure = found.quality > _SURE * usual
+            around = (found.position[~sure][:, None] + radius * _AROUND).reshape(-1, 2)
+            left = search.places_left(found.position, radius, level, height)
+            start = np.concatenate([around, left])
+            if not len(start):
+                break
+            again = self._fit(search, start, found.position[sure])
+            more = self._with_hidden(search, found.joined(again), level, height, _PROVISIONAL)
+            more = self._unique(search, more)
+            new = len(more) > len(found) or (more.quality > _SURE * usual).sum() > sure.sum()
+            found = more
+            if not new:
+                break
+        return found
+
+    def _unique(self, search: Search, found: Detections) -> Detections:
+        """Return those that are discs, each once."""
+        real = (found.signal >= self.config.lowest) & (found.quality > _LEAST_EXPLAINED)
+        return without_duplicates(found.take(real), self.config.separation, search.shape)
 
     def _with_partners(self, search: Search, found: Detections, least: float) -> Detections:
         """Add discs that touch a found one and share its peak, by the light that its fit misses.
@@ -138,17 +172,20 @@ class JanusDetector:
         return found.joined(added).joined(again)
 
     def _with_hidden(
-        self, search: Search, found: Detections, level: float, height: float
+        self, search: Search, found: Detections, level: float, height: float, poor: float = _POOR
     ) -> Detections:
-        """Add discs without a peak of their own, where no sure one is found yet."""
+        """Add discs without a peak of their own, where none is found yet.
+
+        `poor` is the share of the usual that somebody explains at least who is there.
+        """
         found = found.take(found.quality > _LEAST_EXPLAINED)
         if not len(found):
             return found
         radius, usual = self.config.radius, np.median(found.quality)
-        sure = found.position[found.quality > _POOR * usual]
+        sure = found.position[found.quality > poor * usual]
         beside = search.peaks_beside(sure, radius, level, height)
         added = self._fit(search, beside, np.concatenate([sure, beside]))
-        added = added.take(added.quality > _POOR * usual)
+        added = added.take(added.quality > poor * usual)
         everyone = np.concatenate([sure, added.position])
         unsure = found.position[found.quality < _ALONE * usual]
         again = self._fit(search, np.concatenate([unsure, added.position]), everyone)

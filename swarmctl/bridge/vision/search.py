@@ -15,6 +15,7 @@ _SAMPLES = 20  # per tile and axis
 _CLEARED = 1.05  # radii
 _SURROUND = 0.5  # weight of the wide mean, against the narrow one
 _LEAST_PEAK = 0.3  # of the height of discs, for the difference of both
+_LEFT = 0.8  # of the height of discs, for what no disc explains
 _SAMPLED_ROWS = 64  # for level and noise, at least
 
 
@@ -104,9 +105,7 @@ class Search:
         and a wide mean, which is low between discs that touch; a disc alone has 0.6 of the
         height over the level there.
         """
-        self._rest[...] = self.half
-        self._rest -= np.float32(level)
-        self._loops.clear_discs(self._rest, to_half(known), _CLEARED * radius / 2, 0.0)
+        self._without(known, _CLEARED * radius, level)
         self._loops.smooth(self._rest, _taps(radius / 4), self._between, self._rest)
         self._loops.smooth(self._rest, _taps(radius / 3), self._between, self._wide)
         self._wide *= np.float32(_SURROUND)
@@ -114,6 +113,29 @@ class Search:
         least = _LEAST_PEAK * (height - level)
         count = self._loops.find_peaks(self._rest, least, radius / 2, self._found)
         return from_half(self._found[:count])
+
+    def places_left(self, known: Floats, radius: float, level: float, height: float) -> Floats:
+        """Positions [M,2] px, a radius in px apart, where it is high as far as 2/3 of a radius.
+
+        As in `peaks_beside`, discs at known [K,2] px do not count. In a pile there may be no peak.
+        """
+        self._without(known, _CLEARED * radius, level)
+        high = self._rest > np.float32(_LEFT * (height - level))
+        step = max(1, round(radius / 3))
+        inner = high[step:-step, step:-step].copy()
+        inner &= high[: -2 * step, step:-step] & high[2 * step :, step:-step]
+        inner &= high[step:-step, : -2 * step] & high[step:-step, 2 * step :]
+        j, i = np.nonzero(inner)
+        place = from_half(np.column_stack([i, j]) + float(step))
+        apart = np.empty(len(place), np.bool_)
+        self._loops.mark_unique(place, radius, apart)
+        return place[apart]
+
+    def _without(self, known: Floats, radius: float, level: float) -> None:
+        """Make `_rest` the height over the level, 0 where discs at known [K,2] px are."""
+        self._rest[...] = self.half
+        self._rest -= np.float32(level)
+        self._loops.clear_discs(self._rest, to_half(known), radius / 2, 0.0)
 
 
 def from_half(position: Floats) -> Floats:

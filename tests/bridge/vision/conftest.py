@@ -32,9 +32,15 @@ def scatter(count, gap, margin, random):
     return places
 
 
-def render(config, places, random, number=0):
-    """A frame of colloids at places [N,2] px, and their directions [N,2] in the image."""
+def render(config, places, random, number=0, towards=None):
+    """A frame of colloids at places [N,2] px, and their directions [N,2] in the image.
+
+    These are random, or about `towards` [N,2] px of the image.
+    """
     angle = random.uniform(-np.pi, np.pi, len(places))
+    if towards is not None:
+        ahead = config.affine.direction_to_sample(towards)
+        angle = np.arctan2(ahead[:, 1], ahead[:, 0]) + 0.5 * random.standard_normal(len(places))
     director = np.column_stack([np.cos(angle), np.sin(angle)])
     sample = Sample(config.affine.to_sample(places), director, np.arange(len(places)))
     frame = ImageFormation(config).frame(sample, number)

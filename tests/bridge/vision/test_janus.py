@@ -19,6 +19,25 @@ def bright_field(truth, **look):
     return truth.optics(look=JanusConfig(**look), illumination=LIGHT, camera=CAMERA)
 
 
+def pile(count, diameter, random):
+    """Places [count,2] px of discs that were driven together, each in touch with two others."""
+    places = np.array([[0.0, 0.0], [1.01, 0.0]])
+    while len(places) < count:
+        first, second = random.choice(len(places), 2, replace=False)
+        away = places[second] - places[first]
+        half = np.linalg.norm(away) / 2
+        if half > 1.0:
+            continue
+        side = np.array([-away[1], away[0]]) / (2 * half)
+        gap = random.uniform(1.005, 1.05)
+        place = places[first] + away / 2 + np.sqrt(gap**2 - min(half, 1.0) ** 2) * side
+        # Others come no closer than they push, and nobody is far from the middle.
+        near = np.linalg.norm(places - place, axis=1).min()
+        if near > 0.99 and np.linalg.norm(place - places.mean(axis=0)) < 0.7 * np.sqrt(count):
+            places = np.vstack([places, place])
+    return 127.5 + diameter * (places - places.mean(axis=0))
+
+
 @pytest.fixture(scope="module")
 def detect():
     return JanusDetectorConfig(radius=6.0, separation=9.0).build()
@@ -50,6 +69,24 @@ def test_large_discs_in_touch(truth):
     assert recall > 0.99
     assert rms < 0.2
     assert np.sqrt(np.mean(angle**2)) < np.radians(0.5)
+
+
+@pytest.mark.parametrize(("radius", "count"), [(12.0, 20), (6.0, 40)])
+def test_a_pile_hides_nobody(radius, count, truth):
+    detect = JanusDetectorConfig(radius=radius, separation=1.6 * radius).build()
+    config = bright_field(truth, radius=radius * 0.2)
+    random = np.random.default_rng(4)
+    hit = extra = 0
+    for number in range(20):
+        places = pile(count, 2 * radius, random)
+        inwards = places.mean(axis=0) - places
+        frame, _ = truth.render(config, places, random, number, towards=inwards)
+        found = detect(frame)
+        error, index, _ = truth.compare(found, places)
+        hit += len(error)
+        extra += len(found) - len(set(index))
+    assert hit / (20 * count) > 0.99
+    assert extra < 0.01 * hit
 
 
 def test_three_discs_in_touch_are_three(truth):
