@@ -53,6 +53,12 @@ class Recording:
         )
 
 
+def longest_episode(path: str | Path) -> int:
+    """Return the episode of a recording with the most frames. Raises as `read_trajectory`."""
+    episodes, frames = np.unique(read_trajectory(Path(path)).episode, return_counts=True)
+    return int(episodes[np.argmax(frames)]) if len(episodes) else 0
+
+
 def read_recording(path: str | Path, episode: int) -> Recording:
     """Read an episode. Raises RecordError as `read_trajectory`, and ConfigError or CapabilityError
     for what cannot be replayed.

@@ -15,7 +15,7 @@ from swarmctl.core.config import to_dict
 from swarmctl.core.errors import SwarmctlError
 from swarmctl.core.state import SwarmState
 from swarmctl.engines.command_difference import channel_ranges, command_difference
-from swarmctl.engines.replay_episode import Recording, read_recording
+from swarmctl.engines.replay_episode import Recording, longest_episode, read_recording
 from swarmctl.lab.recorded_experiment import recorded_experiment, replay_env
 from swarmctl.lab.replay_config import ReplayConfig
 from swarmctl.records.files import write_json_atomic
@@ -61,18 +61,18 @@ class ReplayResult:
 def replay(config: ReplayConfig, say: Callable[[str], None] = print) -> ReplayResult:
     """Run an agent against a recording and compare commands, channel by channel.
 
-    The agent sees the recorded states; what it asks for moves nothing. With `out`, a run folder
-    gets `comparison.json` and a trajectory with the agent's commands as requested and the recorded
-    ones as applied. Raises ConfigError, CapabilityError, RecordError, RunFolderError,
-    UnknownNameError and PolicyFileError.
+    The agent sees the recorded states, those of the longest episode unless another is chosen; what
+    it asks for moves nothing. With `out`, a run folder gets `comparison.json` and a trajectory with
+    the agent's commands as requested and the recorded ones as applied. Raises ConfigError,
+    CapabilityError, RecordError, RunFolderError, UnknownNameError and PolicyFileError.
     """
-    assert config.recording is not None
+    path, episode = config.recording, config.episode
+    assert path is not None
+    if episode is None:
+        episode = longest_episode(path)
+        config = dataclasses.replace(config, episode=episode)
     experiment = recorded_experiment(
-        config.recording,
-        config.scenario,
-        config.set,
-        episode=config.episode,
-        against=config.against,
+        path, config.scenario, config.set, episode=episode, against=config.against
     )
     env = replay_env(experiment)
     agent = find_agent(config.agent, env)
@@ -81,15 +81,13 @@ def replay(config: ReplayConfig, say: Callable[[str], None] = print) -> ReplayRe
     assert isinstance(first, SwarmState)
     if steps[-1].fault is not None:
         raise SwarmctlError(f"lab replay: {steps[-1].fault}")
-    recording = read_recording(config.recording, config.episode)
+    recording = read_recording(path, episode)
     channels = compare(recording, env, config, first, steps)
     text = _describe(config, len(steps), channels)
-    path = None
     if config.out is not None:
-        path = config.out
-        _write(path, config, experiment, env, stacked(first, steps), channels)
+        _write(config.out, config, experiment, env, stacked(first, steps), channels)
     say(text)
-    return ReplayResult(len(steps), channels, text, path)
+    return ReplayResult(len(steps), channels, text, config.out)
 
 
 def compare(
@@ -137,8 +135,9 @@ def _describe(
     config: ReplayConfig, decisions: int, channels: Mapping[str, ChannelAgreement]
 ) -> str:
     lines = [
-        f"{config.agent} against {config.recording}, {decisions} decisions, compared with what was "
-        f"{config.against} (agreement: within {config.tolerance:g} of the range)"
+        f"{config.agent} against {config.recording}, episode {config.episode}, {decisions} "
+        f"decisions, compared with what was {config.against} (agreement: within "
+        f"{config.tolerance:g} of the range)"
     ]
     for name, found in channels.items():
         unit = CHANNEL_UNITS.get(name, "rad" if name == "heading" else "")

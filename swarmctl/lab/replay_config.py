@@ -20,7 +20,7 @@ class ReplayConfig:
     agent: str = key("", "a registered name, or the folder of a run or policy")
     scenario: str = key("", "scenario id or experiment file; that of the recording if left out")
     set: tuple[str, ...] = key((), "changed keys, such as scenario.radius='3 um'")
-    episode: int = key(0, "which episode of the recording")
+    episode: int | None = key(None, "of the recording; the longest if left out")
     against: Literal["applied", "requested"] = key(
         "applied", "compare with what was done, or with what was asked for then"
     )

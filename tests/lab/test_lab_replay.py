@@ -1,7 +1,9 @@
 """`replay` against recordings: the same agent agrees with itself, another one by known amounts."""
 
 import json
+import shutil
 
+import h5py
 import numpy as np
 import pytest
 
@@ -52,6 +54,17 @@ def test_an_agent_agrees_with_its_own_recording(recording, tmp_path):
     np.testing.assert_allclose(
         again.applied["speed"], read_trajectory(recording[0]).applied["speed"]
     )
+
+
+def test_the_longest_episode_is_taken_unless_one_is_chosen(recording, tmp_path):
+    shutil.copytree(recording[0], tmp_path / "two")
+    with h5py.File(tmp_path / "two" / "trajectory.h5md", "r+") as file:
+        file["observables/episode/value"][4:] = 1
+    longest = replay(ReplayConfig(tmp_path / "two", "steer-to-source"), quiet)
+    assert longest.decisions == 6
+    assert "episode 1, 6 decisions" in longest.text
+    first = replay(ReplayConfig(tmp_path / "two", "steer-to-source", episode=0), quiet)
+    assert first.decisions == 3
 
 
 def test_another_agent_differs_by_what_it_asks(recording):

@@ -126,7 +126,7 @@ class Search:
         inner &= high[: -2 * step, step:-step] & high[2 * step :, step:-step]
         inner &= high[step:-step, : -2 * step] & high[step:-step, 2 * step :]
         j, i = np.nonzero(inner)
-        place = from_half(np.column_stack([i, j]) + float(step))
+        place = from_half(np.column_stack([i, j]).astype(np.float64) + step)
         apart = np.empty(len(place), np.bool_)
         self._loops.mark_unique(place, radius, apart)
         return place[apart]
