@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import numpy as np
 from swarmctl.core.errors import RecordError
 
 TEMPORARY_SUFFIX = ".tmp"
+_LETTING_GO = 1.0  # s, longest time until the system frees the lock of a process that is gone
 
 
 def plain(value: Any) -> Any:
@@ -149,8 +151,10 @@ class FileLock:
     def acquire(self) -> bool:
         """Take the lock if it is free; say whether it is held now.
 
-        Raises RecordError if the file cannot be made.
+        That of a process that has just been killed is waited for. Raises RecordError if the file
+        cannot be made.
         """
+        end = time.monotonic() + _LETTING_GO
         while self._handle is None:
             try:
                 handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -158,14 +162,27 @@ class FileLock:
                 raise cannot_write(self.path, error) from error
             if not _lock(handle, self.path):
                 os.close(handle)
-                return False
-            if self._is_current(handle):
+                if not self._owner_is_gone() or time.monotonic() > end:
+                    return False
+                time.sleep(0.01)
+            elif self._is_current(handle):
                 os.ftruncate(handle, 0)
                 write_all(handle, f"{os.getpid()}\n".encode())
                 self._handle = handle
             else:
                 os.close(handle)
         return True
+
+    def _owner_is_gone(self) -> bool:
+        if sys.platform == "win32":  # there a signal 0 is no question
+            return False
+        try:
+            os.kill(int(self.path.read_text()), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, ValueError):
+            return False
+        return False
 
     def _is_current(self, handle: int) -> bool:
         # The last owner removes the file: what was opened may no longer be what others will open.

@@ -13,7 +13,7 @@ import pytest
 PROGRAM = Path(__file__).with_name("x64_program.py")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_registered_id_in_x64_without_a_warning() -> None:
     """The program checks shapes and dtypes and exits with the first breach; warnings are errors."""
     done = subprocess.run(

@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import subprocess
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -119,4 +122,18 @@ def test_a_lock_has_one_owner_at_a_time(tmp_path):
     first.release()
     assert not (tmp_path / "l").exists()
     assert second.acquire()
+    second.release()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill(pid, 0) is no question there")
+def test_a_lock_whose_owner_is_gone_is_waited_for_a_moment(tmp_path):
+    first, second = files.FileLock(tmp_path / "l"), files.FileLock(tmp_path / "l")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert first.acquire()
+    (tmp_path / "l").write_text(f"{gone.pid}\n")
+    timer = threading.Timer(0.2, first.release)
+    timer.start()
+    assert second.acquire()
+    timer.join()
     second.release()

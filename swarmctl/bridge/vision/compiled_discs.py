@@ -166,11 +166,12 @@ def fit_disc(
     return explained
 
 
-@compiled("void(f4[:,::1], f8, f8, f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[::1], f8[::1])")
+@compiled("void(f4[:,::1], f8, f8, i8, f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[::1], f8[::1])")
 def fit_discs(
     image: Any,
     radius: float,
     edge: float,
+    attempts: int,
     others: Any,
     position: Any,
     angle: Any,
@@ -180,10 +181,11 @@ def fit_discs(
 ) -> None:
     """Fit K discs with two halves to an image [H,W], from about where they are.
 
-    Position [K,2] px is improved. Discs at others [M,2] keep their pixels, unless they are closer
-    than a radius and so the same. Written are the angle [K] rad of the brighter half and its
-    standard deviation `error` [K], the mean size of the halves' contrast [K], and the share of the
-    variance that is explained [K]. What cannot be fitted gets NaN, and -inf is explained.
+    Position [K,2] px is improved, from up to three starts: `attempts`. Discs at others [M,2] keep
+    their pixels, unless they are closer than a radius and so the same. Written are the angle [K]
+    rad of the brighter half and its standard deviation `error` [K], the mean size of the halves'
+    contrast [K], and the share of the variance that is explained [K]. What cannot be fitted gets
+    NaN, and -inf is explained.
     """
     known, best = np.empty(KNOWNS), np.empty(KNOWNS)
     answer, near = np.empty(KNOWNS), np.empty((16, 2))
@@ -203,7 +205,7 @@ def fit_discs(
         first = dipole_angle(image, x, y, radius)
         # Where a body is hardly seen, the start is the middle of its cap; beside the centre of a
         # grey body the dipole points the wrong way.
-        for attempt in range(3):
+        for attempt in range(attempts):
             if explained[k] > GOOD:
                 break
             ahead = 0.4 * radius if attempt == 1 else 0.0

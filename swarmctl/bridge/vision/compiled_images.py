@@ -170,6 +170,30 @@ def find_peaks(image: Any, threshold: Any, radius: float, found: Any) -> int:
     return count
 
 
+@compiled("i8(f4[:,::1], f4, i8, f8[:,::1])")
+def find_high(image: Any, threshold: Any, reach: int, found: Any) -> int:
+    """Write pixels of image [h,w] into found [K,2] (x, y) that are above a threshold.
+
+    So are those `reach` to the left and right, above and below. Returns their number, cut at K.
+    """
+    height, width = image.shape
+    count = 0
+    for j in range(reach, height - reach):
+        line, above, below = image[j], image[j - reach], image[j + reach]
+        for i in range(reach, width - reach):
+            if (
+                line[i] > threshold
+                and above[i] > threshold
+                and below[i] > threshold
+                and line[i - reach] > threshold
+                and line[i + reach] > threshold
+                and count < len(found)
+            ):
+                found[count, 0], found[count, 1] = i, j
+                count += 1
+    return count
+
+
 @compiled("void(f4[:,::1], f8[:,::1], f8, f4)")
 def clear_discs(image: Any, position: Any, radius: float, level: Any) -> None:
     """Set image [h,w] to a level within a radius of positions [K,2]."""

@@ -26,7 +26,8 @@ _ALONE = 0.985  # of the usual share: less is explained where another disc was m
 _CLEAR = 1.4  # radii from other discs
 _SURE = 0.95  # of the usual share: no other fit is tried
 _PROVISIONAL = 0.6  # of the usual share: enough to keep its pixels from its neighbours
-_ROUNDS = 4  # at most, in piles
+_ROUNDS = 6  # at most, in piles
+_ATTEMPTS = 3  # to fit a disc, beginning ahead of its middle and the other way round, too
 _LEAST_EXPLAINED = 0.5  # of the variance around a disc
 
 _TURN = np.arange(8) * np.pi / 4
@@ -118,22 +119,26 @@ class JanusDetector:
         missing, their neighbours are explained badly, and stand all the same until all are there.
         """
         radius = self.config.radius
-        found = self._unique(search, found)
+        found, near, stalled = self._unique(search, found), None, False
         for _ in range(_ROUNDS):
             usual = np.median(found.quality) if len(found) else 0.0
             sure = found.quality > _SURE * usual
             around = (found.position[~sure][:, None] + radius * _AROUND).reshape(-1, 2)
-            left = search.places_left(found.position, radius, level, height)
-            start = np.concatenate([around, left])
-            if not len(start):
+            left = search.places_left(found.position, radius, level, height, near)
+            near = np.concatenate([around, left])
+            if not len(near):
                 break
-            again = self._fit(search, start, found.position[sure])
-            more = self._with_hidden(search, found.joined(again), level, height, _PROVISIONAL)
-            more = self._unique(search, more)
-            new = len(more) > len(found) or (more.quality > _SURE * usual).sum() > sure.sum()
-            found = more
-            if not new:
+            stalled |= not len(left)
+            again = self._fit(search, near if stalled else left, found.position[sure], attempts=1)
+            more = self._unique(search, found.joined(again))
+            if not stalled or _better(more, found, usual):
+                more = self._with_hidden(search, more, level, height, _PROVISIONAL, near)
+                more = self._unique(search, more)
+            before, found = found, more
+            new = _better(found, before, usual)
+            if stalled and not new:
                 break
+            stalled = not new
         return found
 
     def _unique(self, search: Search, found: Detections) -> Detections:
@@ -172,18 +177,25 @@ class JanusDetector:
         return found.joined(added).joined(again)
 
     def _with_hidden(
-        self, search: Search, found: Detections, level: float, height: float, poor: float = _POOR
+        self,
+        search: Search,
+        found: Detections,
+        level: float,
+        height: float,
+        poor: float = _POOR,
+        near: Floats | None = None,
     ) -> Detections:
         """Add discs without a peak of their own, where none is found yet.
 
-        `poor` is the share of the usual that somebody explains at least who is there.
+        `poor` is the share of the usual that somebody explains at least who is there. Only what
+        lies about `near` [M,2] px is looked at, if given.
         """
         found = found.take(found.quality > _LEAST_EXPLAINED)
         if not len(found):
             return found
         radius, usual = self.config.radius, np.median(found.quality)
         sure = found.position[found.quality > poor * usual]
-        beside = search.peaks_beside(sure, radius, level, height)
+        beside = search.peaks_beside(sure, radius, level, height, near)
         added = self._fit(search, beside, np.concatenate([sure, beside]))
         added = added.take(added.quality > poor * usual)
         everyone = np.concatenate([sure, added.position])
@@ -191,7 +203,9 @@ class JanusDetector:
         again = self._fit(search, np.concatenate([unsure, added.position]), everyone)
         return found.joined(added).joined(again)
 
-    def _fit(self, search: Search, start: Floats, others: Floats) -> Detections:
+    def _fit(
+        self, search: Search, start: Floats, others: Floats, attempts: int = _ATTEMPTS
+    ) -> Detections:
         """Fit discs, at half the resolution, to what lies about positions [M,2] px."""
         config, place = self.config, to_half(start)
         angle, contrast, error, explained = (np.empty(len(place)) for _ in range(4))
@@ -199,6 +213,7 @@ class JanusDetector:
             search.fine_half,
             config.radius / 2,
             max(config.edge / 2, 0.75),
+            attempts,
             to_half(others),
             place,
             angle,
@@ -216,3 +231,10 @@ class JanusDetector:
             np.where(seen, error, np.inf),
             explained,
         )
+
+
+def _better(found: Detections, before: Detections, usual: float) -> bool:
+    """Whether there are more discs than before, or more that are sure."""
+    return len(found) > len(before) or bool(
+        np.sum(found.quality > _SURE * usual) > np.sum(before.quality > _SURE * usual)
+    )

@@ -15,6 +15,7 @@ _SAMPLES = 20  # per tile and axis
 _CLEARED = 1.05  # radii
 _SURROUND = 0.5  # weight of the wide mean, against the narrow one
 _LEAST_PEAK = 0.3  # of the height of discs, for the difference of both
+_ABOUT = 4.0  # radii
 _LEFT = 0.8  # of the height of discs, for what no disc explains
 _SAMPLED_ROWS = 64  # for level and noise, at least
 
@@ -98,44 +99,73 @@ class Search:
         i, j = np.rint(self._found[:count]).astype(int).T
         return place, self._rest[j, i].astype(np.float64), self._which[j, i]
 
-    def peaks_beside(self, known: Floats, radius: float, level: float, height: float) -> Floats:
+    def peaks_beside(
+        self,
+        known: Floats,
+        radius: float,
+        level: float,
+        height: float,
+        near: Floats | None = None,
+    ) -> Floats:
         """Positions [M,2] px of what may be discs of a radius in px where none is known yet.
 
         Discs at known [K,2] px are set to the level. Peaks are those of the difference of a narrow
         and a wide mean, which is low between discs that touch; a disc alone has 0.6 of the
-        height over the level there.
+        height over the level there. Only what lies about `near` [M,2] px is looked at, if given.
         """
-        self._without(known, _CLEARED * radius, level)
-        self._loops.smooth(self._rest, _taps(radius / 4), self._between, self._rest)
-        self._loops.smooth(self._rest, _taps(radius / 3), self._between, self._wide)
-        self._wide *= np.float32(_SURROUND)
-        self._rest -= self._wide
+        rest, between, wide, corner = self._unexplained(known, radius, level, near)
+        self._loops.smooth(rest, _taps(radius / 4), between, rest)
+        self._loops.smooth(rest, _taps(radius / 3), between, wide)
+        wide *= np.float32(_SURROUND)
+        rest -= wide
         least = _LEAST_PEAK * (height - level)
-        count = self._loops.find_peaks(self._rest, least, radius / 2, self._found)
-        return from_half(self._found[:count])
+        count = self._loops.find_peaks(rest, least, radius / 2, self._found)
+        return from_half(self._found[:count] + corner)
 
-    def places_left(self, known: Floats, radius: float, level: float, height: float) -> Floats:
+    def places_left(
+        self,
+        known: Floats,
+        radius: float,
+        level: float,
+        height: float,
+        near: Floats | None = None,
+    ) -> Floats:
         """Positions [M,2] px, a radius in px apart, where it is high as far as 2/3 of a radius.
 
-        As in `peaks_beside`, discs at known [K,2] px do not count. In a pile there may be no peak.
+        Arguments are those of `peaks_beside`. In the midst of a pile there may be no peak.
         """
-        self._without(known, _CLEARED * radius, level)
-        high = self._rest > np.float32(_LEFT * (height - level))
-        step = max(1, round(radius / 3))
-        inner = high[step:-step, step:-step].copy()
-        inner &= high[: -2 * step, step:-step] & high[2 * step :, step:-step]
-        inner &= high[step:-step, : -2 * step] & high[step:-step, 2 * step :]
-        j, i = np.nonzero(inner)
-        place = from_half(np.column_stack([i, j]).astype(np.float64) + step)
-        apart = np.empty(len(place), np.bool_)
+        rest, _, _, corner = self._unexplained(known, radius, level, near)
+        least, reach = _LEFT * (height - level), max(1, round(radius / 3))
+        count = self._loops.find_high(rest, least, reach, self._found)
+        place = from_half(self._found[:count] + corner)
+        apart = np.empty(count, np.bool_)
         self._loops.mark_unique(place, radius, apart)
         return place[apart]
 
-    def _without(self, known: Floats, radius: float, level: float) -> None:
-        """Make `_rest` the height over the level, 0 where discs at known [K,2] px are."""
-        self._rest[...] = self.half
-        self._rest -= np.float32(level)
-        self._loops.clear_discs(self._rest, to_half(known), radius / 2, 0.0)
+    def _unexplained(
+        self, known: Floats, radius: float, level: float, near: Floats | None
+    ) -> tuple[Image, Image, Image, npt.NDArray[np.int64]]:
+        """Return the height over the level, 0 where discs at known [K,2] px are.
+
+        Of the whole image, or of the part [h,w] that reaches `_ABOUT` radii beyond `near` [M,2] px.
+        Returns also two images of its shape, and its corner (x, y) in half pixels.
+        """
+        size = np.array(self.half.shape[::-1])
+        low, high = np.zeros(2, np.int64), size
+        if near is not None:
+            place, reach = to_half(near), _ABOUT * radius / 2
+            low = np.clip(np.floor(place.min(axis=0) - reach), 0, size - 1).astype(np.int64)
+            high = np.clip(np.ceil(place.max(axis=0) + reach), low + 1, size).astype(np.int64)
+        width, height = (high - low).tolist()
+        rest, between, wide = (
+            image.reshape(-1)[: width * height].reshape(height, width)
+            for image in (self._rest, self._between, self._wide)
+        )
+        np.subtract(self.half[low[1] : high[1], low[0] : high[0]], np.float32(level), out=rest)
+        place, cleared = to_half(known) - low, _CLEARED * radius / 2
+        inside = (place > -cleared).all(axis=1) & (place < high - low + cleared).all(axis=1)
+        self._loops.clear_discs(rest, place[inside], cleared, 0.0)
+        return rest, between, wide, low
 
 
 def from_half(position: Floats) -> Floats:
