@@ -75,6 +75,12 @@ class Swimmers:
             self.place = np.clip(self.place, self.radius, self.side - self.radius)
             self._separate()
 
+    def head_for_the_middle(self, spread: float = 0.5) -> None:
+        """Point to the middle of the box, each with its own error of `spread` rad."""
+        away = self.side / 2 - self.place
+        error = self.random.normal(0, spread, len(away))
+        self.angle = np.arctan2(away[:, 1], away[:, 0]) + error
+
     def _separate(self) -> None:
         for _ in range(4):
             pairs = cKDTree(self.place).query_pairs(2 * self.radius, output_type="ndarray")
@@ -122,13 +128,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Case:
-    """Colloids of a look, what finds them, and the radius in µm at which they push each other."""
+    """Colloids of a look, what finds them, and the radius in µm at which they push each other.
+
+    In a pile all have swum to the middle, and push on.
+    """
 
     what: str
     count: int
     config: OpticsConfig
     detector: SpotDetectorConfig | JanusDetectorConfig | RodDetectorConfig | DimerDetectorConfig
     radius: float
+    pile: bool = False
 
 
 def cases() -> list[Case]:
@@ -140,6 +150,10 @@ def cases() -> list[Case]:
         size = radius / config.view.pixel_size
         detector = JanusDetectorConfig(radius=size, separation=1.5 * size)
         rows.append(Case(f"Janus, R = {size:g} px", count, config, detector, radius))
+        if count == 200:
+            for few in (20, 50, 100):
+                what = f"Janus, R = {size:g} px, in a pile"
+                rows.append(Case(what, few, config, detector, radius, pile=True))
     rods, dimers = OpticsConfig(look=RodConfig()), OpticsConfig(look=DimerConfig())
     rows.append(Case("rods of 20 px", 200, rods, RodDetectorConfig(), 2.8))
     return [*rows, Case("dimers of 10 px", 200, dimers, DimerDetectorConfig(), 2.0)]
@@ -172,6 +186,9 @@ def measure(case: Case, frames: int, slow_every: int) -> dict[str, Any]:
             other = TrackpyDetectorConfig(minmass=5000.0).build()
         except MissingExtraError as error:
             print(error)
+    for _ in range(600 if case.pile else 0):
+        swimmers.head_for_the_middle()
+        swimmers.step(0.1)
     tracks, ours, theirs = follow.start(), Score(), Score()
     clock: dict[str, list[float]] = {n: [] for n in ("render", "detect", "track", "trackpy")}
     cpu: dict[str, list[float]] = {name: [] for name in clock}
@@ -181,6 +198,8 @@ def measure(case: Case, frames: int, slow_every: int) -> dict[str, Any]:
         return timed(function, clock[name], cpu[name])
 
     for number in range(frames):
+        if case.pile:
+            swimmers.head_for_the_middle()
         swimmers.step(0.05)
         director = np.column_stack([np.cos(swimmers.angle), np.sin(swimmers.angle)])
         sample = Sample(swimmers.place - 99, director, np.arange(case.count))

@@ -17,13 +17,11 @@ from swarmctl.bridge.vision.search import (
 )
 from swarmctl.core.config import key
 from swarmctl.core.errors import require_positive
-from swarmctl.core.extras import import_extra
 
 _LARGEST_ERROR = 1.0  # rad
 _LARGE = 9.0  # px: from this radius on half the resolution is enough
 _POOR = 0.9  # of the usual share that is explained: no disc
 _ALONE = 0.985  # of the usual share: less is explained where another disc was missed
-_CLEAR = 1.4  # radii from other discs
 _SURE = 0.95  # of the usual share: no other fit is tried
 _PROVISIONAL = 0.6  # of the usual share: enough to keep its pixels from its neighbours
 _ROUNDS = 6  # at most, in piles
@@ -69,7 +67,6 @@ class JanusDetector:
         """Load the machine code."""
         from swarmctl.bridge.vision import compiled_discs
 
-        import_extra("vision", "scipy.spatial")  # loaded before the loop, too
         self.config = config
         self._loops = compiled_discs
         self._smaller: JanusDetector | None = None
@@ -100,13 +97,6 @@ class JanusDetector:
         least = max(least, level + min(config.lowest, height) / 2)
         start = search.peaks(least, config.separation / 2)
         found = self._fit(search, start, start)
-        # Between dark halves that face each other lies one peak for two discs, and no disc fits.
-        good = found.quality > _POOR * np.median(found.quality) if len(found) else np.ones(0, bool)
-        if not good.all():
-            around = start[~good][:, None] + config.radius * _AROUND
-            found = found.take(good)
-            found = found.joined(self._fit(search, around.reshape(-1, 2), found.position))
-        found = self._with_partners(search, found, least)
         found = self._with_hidden(search, found, level, height)
         return self._in_piles(search, found, level, height)
 
@@ -115,8 +105,9 @@ class JanusDetector:
     ) -> Detections:
         """Look again as long as there is somebody new: in a pile one tells the next.
 
-        A doubtful fit may lie on halves of two discs: others are begun around it. Where many are
-        missing, their neighbours are explained badly, and stand all the same until all are there.
+        Where many are missing, their neighbours are explained badly, and stand all the same until
+        all are there. Once nothing else helps others are begun around doubtful fits, which may lie
+        on halves of two discs.
         """
         radius = self.config.radius
         found, near, stalled = self._unique(search, found), None, False
@@ -145,36 +136,6 @@ class JanusDetector:
         """Return those that are discs, each once."""
         real = (found.signal >= self.config.lowest) & (found.quality > _LEAST_EXPLAINED)
         return without_duplicates(found.take(real), self.config.separation, search.shape)
-
-    def _with_partners(self, search: Search, found: Detections, least: float) -> Detections:
-        """Add discs that touch a found one and share its peak, by the light that its fit misses.
-
-        A start is where the silhouettes are highest, a diameter beside it and clear of the others.
-        """
-        if not len(found):
-            return found
-        usual = np.median(found.quality)
-        sure = found.quality > _ALONE * usual
-        known = found.position[np.isfinite(found.position).all(axis=1)]
-        beside = found.position[~sure & (found.quality > _LEAST_EXPLAINED)]
-        around = beside[:, None] + 2 * self.config.radius * _AROUND
-        i, j = np.moveaxis(np.rint(to_half(around)).astype(int), -1, 0)
-        height, width = search.half.shape
-        inside = (i >= 0) & (j >= 0) & (i < width) & (j < height)
-        high = np.where(inside, search.half[j.clip(0, height - 1), i.clip(0, width - 1)], -np.inf)
-        away, _ = import_extra("vision", "scipy.spatial").cKDTree(known).query(around)
-        high = np.where(away > _CLEAR * self.config.radius, high, -np.inf)
-        best = np.argmax(high, axis=1)
-        each = np.arange(len(best))
-        chosen = high[each, best] > least
-        if not chosen.any():
-            return found
-        added = self._fit(search, around[each, best][chosen], known)
-        added = added.take(added.quality > _POOR * usual)
-        # Now each can leave the other's pixels out.
-        everyone = np.concatenate([known, added.position])
-        again = self._fit(search, np.concatenate([beside[chosen], added.position]), everyone)
-        return found.joined(added).joined(again)
 
     def _with_hidden(
         self,

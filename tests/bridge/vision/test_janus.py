@@ -101,7 +101,7 @@ def test_three_discs_in_touch_are_three(truth):
         frame, _ = truth.render(config, places, random, number)
         hit += len(truth.compare(detect(frame), places)[0])
         count += len(places)
-    assert hit / count > 0.92
+    assert hit / count > 0.99
 
 
 def test_the_stated_error_of_the_angle_is_true(detect, truth):
