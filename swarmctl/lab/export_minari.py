@@ -14,13 +14,13 @@ import numpy as np
 
 from swarmctl.core.errors import ConfigError, RecordError
 from swarmctl.core.extras import import_extra
+from swarmctl.core.files import cannot_write
 from swarmctl.engines.replay_engine import ReplayEngine
 from swarmctl.envs.episode import EngineEpisode
 from swarmctl.envs.gym_env import colloid_action_space, observation_space
 from swarmctl.lab.export_config import MinariConfig
 from swarmctl.lab.recorded_actions import recorded_actions
 from swarmctl.lab.recorded_experiment import recorded_experiment, replay_env
-from swarmctl.records.files import cannot_write
 from swarmctl.training.engine_episodes import EngineEnv
 
 __all__ = ["ColloidEpisode", "MinariConfig", "MinariResult", "colloid_episodes", "export_minari"]

@@ -10,12 +10,13 @@ from typing import Any
 
 from swarmctl.core.config import dump_toml, to_dict
 from swarmctl.core.errors import ConfigError
+from swarmctl.core.files import cannot_write
 from swarmctl.core.world import World
 from swarmctl.lab.configs import FitConfig
 from swarmctl.lab.identified import Identified
 from swarmctl.lab.identify import Options, identify
 from swarmctl.physics.stiffness import check_stiffness
-from swarmctl.records.files import cannot_write, write_text_atomic
+from swarmctl.records.files import write_text_atomic
 from swarmctl.records.trajectory import Trajectory, read_trajectory
 from swarmctl.training.experiment import load_experiment
 from swarmctl.training.world_file import Run, Simulation, load_simulation

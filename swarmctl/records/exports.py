@@ -12,7 +12,7 @@ import numpy as np
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, RecordError, require_positive
 from swarmctl.core.extras import import_extra
-from swarmctl.records.files import replacing
+from swarmctl.core.files import replacing
 from swarmctl.records.trajectory import Trajectory, read_trajectory
 
 COLUMNS = ("y", "x", "mass", "size", "ecc", "signal", "raw_mass", "ep", "frame", "particle")

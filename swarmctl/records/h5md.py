@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from swarmctl.core.errors import RecordError
-from swarmctl.records.files import plain, replacing
+from swarmctl.core.files import replacing
+from swarmctl.records.files import plain
 from swarmctl.records.layout import (
     BEADS,
     BODIES,

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from swarmctl.records.files import cannot_write
+from swarmctl.core.files import cannot_write
 from swarmctl.records.image_ring import CLOSED, FAILED, READY, Ring
 from swarmctl.records.ome_tiff import DiskFile, OmeTiff, PlaneFormat
 

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from swarmctl.core.config import key
 from swarmctl.core.errors import ConfigError, FrameError, RecordError, require_positive
-from swarmctl.records.files import cannot_write
+from swarmctl.core.files import cannot_write
 from swarmctl.records.image_process import Orders
 from swarmctl.records.image_ring import FAILED, STARTING, Ring
 from swarmctl.records.ome_tiff import PlaneFormat

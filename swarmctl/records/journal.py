@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from swarmctl.core.errors import RecordError
-from swarmctl.records.files import cannot_write, plain, write_all, write_bytes_atomic
+from swarmctl.core.files import cannot_write
+from swarmctl.records.files import plain, write_all, write_bytes_atomic
 from swarmctl.records.layout import TrajectorySpec, payload_dtype
 
 _MAGIC = b"SWARMJ01"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from swarmctl.core.errors import RecordError
-from swarmctl.records.files import cannot_write, plain, write_all, write_bytes_atomic
+from swarmctl.core.files import cannot_write
+from swarmctl.records.files import plain, write_all, write_bytes_atomic
 
 
 class MetricsLog:

@@ -14,7 +14,8 @@ from typing import Any
 
 from swarmctl.core.config import dump_toml
 from swarmctl.core.errors import RecordError, RunFolderError
-from swarmctl.records.files import TEMPORARY_SUFFIX, FileLock, write_json_atomic, write_text_atomic
+from swarmctl.core.files import TEMPORARY_SUFFIX
+from swarmctl.records.files import FileLock, write_json_atomic, write_text_atomic
 from swarmctl.records.image_repair import repair_images
 from swarmctl.records.metrics import read_metrics
 from swarmctl.records.provenance import describe_process, find_seeds, utc_now

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from swarmctl.core.errors import RecordError
-from swarmctl.records.files import TEMPORARY_SUFFIX, FileLock
+from swarmctl.core.files import TEMPORARY_SUFFIX
+from swarmctl.records.files import FileLock
 from swarmctl.records.h5md import SegmentContent, read_heading, read_segment, write_segment
 from swarmctl.records.journal import (
     JournalContent,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from swarmctl.core.errors import RecordError
-from swarmctl.records.files import cannot_write
+from swarmctl.core.files import cannot_write
 from swarmctl.records.h5md import SegmentContent, read_heading, read_segment, write_segment
 from swarmctl.records.journal import Journal, JournalHeader
 from swarmctl.records.layout import (

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import GifImagePlugin, Image
 
 from swarmctl.core.errors import ConfigError
+from swarmctl.core.files import replacing
 from swarmctl.viz import check
-from swarmctl.viz.files import replacing
 
 FORMATS = ("gif", "mp4")
 _COLOURS = 255
@@ -174,7 +174,7 @@ def _mp4(path: Path, shape: tuple[int, ...], fps: float) -> Iterator[_Encoder]:
     except (ImportError, RuntimeError, OSError) as error:
         raise _NoEncoderError(f"ffmpeg is not available: {error}") from error
     height, width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
-    with replacing(path) as temporary:
+    with replacing(path, path.suffix) as temporary:
         # Players assume BT.709 for large pictures; ffmpeg would convert by BT.601: a shift in hue.
         command = [
             *(program, "-y", "-loglevel", "error"),

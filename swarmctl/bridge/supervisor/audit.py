@@ -24,7 +24,8 @@ import numpy.typing as npt
 
 from swarmctl.bridge.orders import Spots, Values
 from swarmctl.core.errors import RecordError
-from swarmctl.records.files import cannot_write, plain, sync_folder, write_all
+from swarmctl.core.files import cannot_write, sync_folder
+from swarmctl.records.files import plain, write_all
 
 HEAD = '{"chain": "'
 MIDDLE = '", "record": '
