@@ -55,6 +55,7 @@ class Hypothesis:
 EXPECTED = Hypothesis("as expected")
 FAULTS = (
     Hypothesis("half the speed", speed=0.5),
+    Hypothesis("half the speed and turning", speed=0.5, turn=0.5),
     Hypothesis("twice the speed", speed=2.0),
     Hypothesis("mirrored turning", turn=-1.0),
     Hypothesis("twice the delay", delay=2.0),

@@ -122,8 +122,15 @@ def test_drive_and_hand_back(bridge):
     assert not np.asarray(bridge.step(command(3)).applied.speed).any()
 
 
-@pytest.mark.parametrize("change", [{"speed": 0.5}, {"turn": -1.0}])
-def test_a_fault_of_the_response_is_found_within_ten_seconds(bridge, usual, change):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"speed": 0.5}, "half the speed"),
+        ({"turn": -1.0}, "mirrored turning"),
+        ({"speed": 0.5, "turn": 0.5}, "half the speed and turning"),
+    ],
+)
+def test_a_fault_of_the_response_is_found_within_ten_seconds(bridge, usual, change, said):
     watched(bridge)
     bridge.engage("Ada", CHANNELS)
     bridge.reset(1)
@@ -132,7 +139,7 @@ def test_a_fault_of_the_response_is_found_within_ten_seconds(bridge, usual, chan
         setattr(usual, name, value)
     fault = drive(bridge, 10.0)
     assert fault is not None
-    assert ("half the speed" if "speed" in change else "turning") in fault
+    assert f"moves as with {said} (" in fault
     assert bridge.mode is Mode.SAFE
     with pytest.raises(SwarmctlError, match="after a fault"):
         bridge.step(REST)
@@ -333,6 +340,7 @@ def test_guards_that_cannot_hold_are_refused():
         GuardConfig(probe_share=2.0)
     assert {fault.name for fault in FAULTS} >= {
         "half the speed",
+        "half the speed and turning",
         "mirrored turning",
         "twice the delay",
     }
